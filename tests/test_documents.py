@@ -9,9 +9,15 @@ import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 import documents
+import suite
 
 ROOT = documents.ROOT
 DOCUMENTS = list(dict.fromkeys([*documents.GUIDES, *documents.READMES]))
+LONG = [
+    documents.ROOT / "README.md",
+    *(documents.DOCS / f"{name}.md" for name in ("batching", "inference", "training")),
+]
+"""Documents whose blocks take longest. The default run plays them where they were changed since the last commit."""
 REASONS = (
     "needs the network",
     "needs an address",
@@ -45,7 +51,11 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+@pytest.mark.parametrize(
+    "document",
+    suite.thinned(DOCUMENTS, [each for each in DOCUMENTS if each not in LONG or each in documents.uncommitted()]),
+    ids=name_of,
+)
 def test_every_block_runs_and_prints_what_is_shown(
     document: Path, eval_example: EvalExample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,25 +1,31 @@
 """What every message of the source has in common: no Python lists, no reprs of paths, no options in a library's error."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OPTION = re.compile(r"(?<![\w`/-])--[a-z][\w-]*|`--[a-z][\w-]*")
-TESTERS = {"token_laws.py", "testing.py"}
-"""Modules that test the loaders of other programs; their readers are programmers."""
+TESTERS = "lazarus_plan/testing/"
+"""The package whose modules test the loaders of other programs; their readers are programmers."""
 COMMAND_LINE = re.compile(r"/cli/|/cli\.py|lazarus_cli/|lazarus_core/(console|cli_\w+|settings/command)")
 CONTAINERS = {"list", "sorted", "tuple", "set", "dict", "frozenset"}
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted([*ROOT.glob("packages/*/src/**/*.py"), *ROOT.glob("apps/*/src/**/*.py")]):
-        if path.name not in TESTERS:
+        if TESTERS not in path.as_posix():
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
 
 
-def messages() -> Iterator[tuple[str, ast.JoinedStr | ast.Constant]]:
+@functools.cache
+def messages() -> list[tuple[str, ast.JoinedStr | ast.Constant]]:
+    return list(found_messages())
+
+
+def found_messages() -> Iterator[tuple[str, ast.JoinedStr | ast.Constant]]:
     """The place of each text in a `raise`, with the text."""
     for name, tree in sources():
         for raised in (each for each in ast.walk(tree) if isinstance(each, ast.Raise) and each.exc is not None):

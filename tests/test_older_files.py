@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import commands
+
 FILES = Path(__file__).parent / "older_files"
 EXPECTED = json.loads((FILES / "expected.json").read_text("utf-8"))
 MEASURED = 1e-4
@@ -23,8 +25,7 @@ def older(tmp_path: Path) -> Path:
 
 
 def lazarus(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    script = Path(sys.executable).with_name("lazarus")
-    return subprocess.run([script, *command], cwd=folder, capture_output=True, text=True, check=False)
+    return commands.run([sys.executable, "-m", "lazarus_cli", *command], cwd=folder)
 
 
 def test_the_plan_is_read_and_rebuilt_to_the_byte(older: Path):

@@ -7,7 +7,6 @@ losses that it found are in `other_trainers.json`.
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import commands
 from lazarus_plan import load_plan
 from lazarus_plan.exports import Target, export
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer, read_samples
@@ -32,11 +32,7 @@ pytestmark = pytest.mark.slow
 
 
 def lazarus(*words: object) -> str:
-    command = [sys.executable, "-m", "lazarus_cli", *map(str, words)]
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return commands.run([sys.executable, "-m", "lazarus_cli", *words], check=True).stdout
 
 
 @pytest.fixture(scope="module")

@@ -121,5 +121,5 @@ def test_commands_can_be_interrupted_where_the_tests_run_in_the_background(tmp_p
         "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.exit(pytest.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "-n", "0", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = commands.run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout

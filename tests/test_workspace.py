@@ -131,20 +131,22 @@ _WRITERS = {"lazarus_core/atomic.py", "lazarus_core/leftovers.py", "lazarus_plan
 
 
 _RENAMING = ("os.rename", "os.renames", "os.replace", "os.link", "shutil.move")
+_RENAMING_NAMES = {each.rpartition(".")[2] for each in _RENAMING}
 
 
 def _renames(source: str) -> list[int]:
     """Lines that give a file another name or import what does: `path.replace(x)` has one argument, a text's has two."""
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    nodes = list(ast.walk(ast.parse(source)))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     named = [node.lineno for node in imports for name in node.names if f"{node.module}.{name.name}" in _RENAMING]
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     methods = [(node, node.func) for node in calls if isinstance(node.func, ast.Attribute)]
     return named + [
         node.lineno
         for node, method in methods
         if method.attr in ("rename", "renames")
         or (method.attr == "replace" and (len(node.args), len(node.keywords)) == (1, 0))
-        or ast.unparse(method) in _RENAMING
+        or (method.attr in _RENAMING_NAMES and ast.unparse(method) in _RENAMING)
     ]
 
 

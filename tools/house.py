@@ -1,14 +1,19 @@
-"""Figures of the code's structure, for the log: files, folders, imports, functions, comments, public names.
+"""Figures of the code's structure, for the log: files, folders, imports, functions, comments, public names, start-up.
 
     uv run python tools/house.py [ROOT]
+    uv run python tools/house.py --times
 
 Run it on two checkouts to compare them. A *deep import* is an import of another package's module below its public ones
-(`lazarus_x.y.z`). A *circle* is a set of modules or rooms of one package that import each other.
+(`lazarus_x.y.z`). A *circle* is a set of modules or rooms of one package that import each other. A *long function* has a
+body of more than 60 lines, without signature and docstring. Times are CPU seconds of whole processes, the best of seven
+in turn.
 """
 
 import ast
+import os
 import re
 import statistics
+import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -18,6 +23,21 @@ NUMERIC = re.compile(
     r"|cpu/adam|adam\.py|swiglu|vectors|numpy_views|balance|keyed|permutation|quantiz|rope|mamba"
 )
 MAX_LINES = 60
+TIMED = {
+    "`import lazarus_train`": "import lazarus_train",
+    "`from lazarus_train import train`": "from lazarus_train import train",
+    **{
+        f"`{words} --help`": f"import sys; from {module}.__main__ import main; sys.argv[1:] = {words.split()[1:]} + ['--help']; main()"
+        for words, module in {
+            "lazarus": "lazarus_cli",
+            "lazarus-plan": "lazarus_plan",
+            "lazarus train sft": "lazarus_cli",
+            "lazarus infer": "lazarus_cli",
+        }.items()
+    },
+}
+"""Code of each process whose time is measured."""
+ROUNDS = 7
 
 
 def modules_of(source: Path) -> dict[str, Path]:
@@ -71,8 +91,33 @@ def circles(edges: dict[str, set[str]]) -> int:
     return count
 
 
-def main(root: Path) -> None:
-    """Prints the table."""
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its signature and docstring."""
+    body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def cpu_seconds(code: str) -> float:
+    """CPU time of a new interpreter that runs some code."""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, code
+    return usage.ru_utime + usage.ru_stime
+
+
+def show_times() -> None:
+    """Prints the time of each start."""
+    best = dict.fromkeys(TIMED, float("inf"))
+    for _ in range(ROUNDS):
+        for name, code in TIMED.items():
+            best[name] = min(best[name], cpu_seconds(code))
+    print("| start | CPU seconds |\n|---|---|")
+    for name, seconds in best.items():
+        print(f"| {name} | {seconds:.2f} |")
+
+
+def show_structure(root: Path) -> None:
+    """Prints the table of packages."""
     rows = []
     for source in sorted([*root.glob("packages/*/src/*"), *root.glob("apps/*/src/*")]):
         if not (source / "__init__.py").is_file():
@@ -92,7 +137,7 @@ def main(root: Path) -> None:
             text = path.read_text("utf-8")
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                    long += (node.end_lineno or 0) - node.lineno + 1 > MAX_LINES
+                    long += body_lines(node) > MAX_LINES
             if NUMERIC.search(str(path.relative_to(source))):
                 numeric += len(text.splitlines())
                 comments += sum("#" in line.split('"')[0] for line in text.splitlines())
@@ -115,4 +160,7 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1])
+    if sys.argv[1:] == ["--times"]:
+        show_times()
+    else:
+        show_structure(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1])

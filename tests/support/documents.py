@@ -21,6 +21,7 @@ Figures that differ between runs and machines are not compared: times, speeds, m
 """
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -329,6 +330,17 @@ def _played(command: Command, folder: Path, *, fresh: bool) -> str:
 def runs_python_itself(document: Path) -> bool:
     """Whether the Python of a README runs in the tests of its package, which also run without this folder."""
     return any("find_examples" in path.read_text("utf-8") for path in document.parent.glob("tests/test_*.py"))
+
+
+@functools.cache
+def uncommitted() -> frozenset[Path]:
+    """Files of the clone that differ from the last commit; none where it is no clone."""
+    listed = ["git", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"]
+    try:
+        said = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return frozenset()
+    return frozenset(ROOT / line[3:] for line in said.split("\0") if line)
 
 
 def copy_of_clone(folder: Path) -> Path:

@@ -210,7 +210,7 @@ def test_lines_of_progress_do_not_count_an_earlier_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     now = [100.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(console.progress_bar.time, "monotonic", lambda: now[0])
     with console.progress("training", total=100, unit="steps", done=60) as advance:
         now[0] += 5
         advance(1, note="loss 2")

@@ -171,7 +171,7 @@ def test_quiet_leaves_results_warnings_and_errors(capsys: pytest.CaptureFixture[
 
 def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     now = [0.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(console.progress_bar.time, "monotonic", lambda: now[0])
     with console.quiet(), console.progress("copying", total=9, unit="rows") as advance:
         now[0] += 60
         advance(1, note="half")

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from lazarus_core.errors import InputError
 from lazarus_core.settings.file import read_settings
-from lazarus_core.settings.layers import DEFAULT, Layers, SettingsError, Source, load_settings
+from lazarus_core.settings.layers import Layers, load_settings
 from lazarus_core.settings.schema import expected, first_sentence, schema_of
 from lazarus_core.settings.show import settings_lines
+from lazarus_core.settings.sources import DEFAULT, SettingsError, Source
 from lazarus_core.settings.toml_lines import key_lines
 
 STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

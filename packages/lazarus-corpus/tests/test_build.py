@@ -1,5 +1,6 @@
 """A corpus is a function of the set of documents: laws over order, files, workers and interruptions; planted documents."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -249,6 +250,22 @@ def test_a_killed_build_goes_on_to_equal_bytes(rows: list[dict[str, Any]], tmp_p
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_a_second_build_of_an_output_is_refused(rows: list[dict[str, Any]], tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", rows[:9])
+    lock = tmp_path / "new/.out.lock"
+    lock.parent.mkdir()
+    words = ["build", "-d", str(path), "-o", str(tmp_path / "new/out")]
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, OutputError) and done.exception.exit_code == 2
+        assert done.exception.code == "LD-E148" and not (tmp_path / "new/out").exists()
+        assert build_corpus(from_files([path]), tmp_path / "new/other").read == 9
+    assert lock.exists()  # as after a kill: nobody holds it
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert sorted(each.name for each in lock.parent.iterdir()) == ["other", "out"]
+
+
 def test_work_of_other_settings_is_not_used(
     rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -411,3 +428,71 @@ def test_ray_gives_equal_bytes(rows: list[dict[str, Any]], tmp_path: Path):
         )
         assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+
+
+SBATCH = """#!{python}
+# Runs the tasks of a job array one after the other on this machine, as `sbatch --wait` waits for them.
+import os, re, subprocess, sys
+script = sys.argv[-1]
+options = dict(re.findall(r"^#SBATCH --([^=\\n]+)=?(.*)$", open(script).read(), re.M))
+if "wait" not in options or not all(options[name] for name in options if name not in ("wait", "requeue")):
+    sys.exit("sbatch: error: an option without a value: " + str(options))
+if "{fails}":
+    sys.exit("sbatch: error: Batch job submission failed")
+first, last = map(int, options["array"].partition("%")[0].split("-"))
+for task in range(first, last + 1):
+    with open(options["output"].replace("%A", "1").replace("%a", str(task)), "w") as log:
+        found = {{"SLURM_ARRAY_TASK_ID": str(task), "SLURM_NODELIST": "here", "SLURM_JOB_ID": "1"}}
+        subprocess.run(["bash", script], env={{**os.environ, **found}}, stdout=log, stderr=log, check=True)
+print("Submitted batch job 1")
+"""
+SRUN = """#!/bin/bash
+while [[ $1 == -* ]]; do [[ $1 == -n ]] && shift; shift; done
+exec "$@"
+"""
+
+
+def slurm(folder: Path, fails: str = "") -> dict[str, str]:
+    """The environment with commands that stand for Slurm's."""
+    folder.mkdir()
+    programs = {
+        "sbatch": SBATCH.format(python=sys.executable, fails=fails),
+        "srun": SRUN,
+        "scontrol": "#!/bin/bash\necho here\n",
+    }
+    for name, text_of_it in programs.items():
+        (folder / name).write_text(text_of_it)
+        (folder / name).chmod(0o755)
+    return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.thorough
+def test_slurm_gets_the_same_pipeline_and_gives_equal_bytes(rows: list[dict[str, Any]], tmp_path: Path):
+    """There is no Slurm here: `sbatch`, `srun` and `scontrol` are scripts that run the job array."""
+    pytest.importorskip("datatrove")
+    environment = slurm(tmp_path / "bin")
+    paths = [write(tmp_path / f"{part}.jsonl", rows[part::3]) for part in range(3)]
+    data = [word for path in paths for word in ("-d", str(path))]
+    for executor in ("local", "slurm"):
+        command = [sys.executable, "-m", "lazarus_corpus", "build", *data, "-o", str(tmp_path / executor)]
+        done = subprocess.run(
+            [*command, "--executor", executor, "--workers", "2", "--set", "dedup.units=line"],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "slurm") == contents(tmp_path / "local")
+
+
+@pytest.mark.thorough
+def test_a_job_that_fails_is_one_line_and_the_next_build_goes_on(rows: list[dict[str, Any]], tmp_path: Path):
+    pytest.importorskip("datatrove")
+    path = write(tmp_path / "d.jsonl", rows[:20])
+    command = [sys.executable, "-m", "lazarus_corpus", "build", "-d", str(path), "-o", str(tmp_path / "out")]
+    for number, fails in enumerate(("yes", "")):
+        done = subprocess.run(
+            [*command, "--executor", "slurm"], env=slurm(tmp_path / f"bin{number}", fails), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == (2 if fails else 0), done.stderr
+    build_corpus(from_files([path]), tmp_path / "local")
+    assert contents(tmp_path / "out") == contents(tmp_path / "local")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_corpus.dedup.clusters import near_duplicates
+from lazarus_corpus.dedup.clusters import equal_values, near_duplicates
 from lazarus_corpus.dedup.minhash import MinHash, jaccard, shingles
 
 sets = st.lists(st.sets(st.integers(0, 9), max_size=8), min_size=1, max_size=9)
@@ -24,22 +24,22 @@ def by_hand(found: list[np.ndarray], threshold: float) -> list[int]:
 @given(sets, st.sampled_from([0.3, 0.5, 0.8, 1.0]), st.integers(1, 3))
 def test_components_are_those_of_all_pairs(found: list[set[int]], threshold: float, bands: int):
     arrays = [np.array(sorted(each), np.uint64) for each in found]
-    everywhere = [np.zeros(len(arrays), np.uint64)] * bands  # every pair is a candidate
-    components, edges = near_duplicates(len(arrays), everywhere, arrays.__getitem__, threshold)
-    assert components.roots().tolist() == by_hand(arrays, threshold)
-    for place, edge in edges.items():
-        assert place in (edge.one, edge.other) and edge.similarity >= threshold
-        assert edge.similarity == jaccard(arrays[edge.one], arrays[edge.other])
-    joined = {place for place, root in enumerate(components.roots().tolist()) if root != place}
-    assert joined <= edges.keys()
+    everywhere = [list(range(len(arrays)))] * bands  # every pair is a candidate
+    components = near_duplicates(len(arrays), everywhere, arrays.__getitem__, threshold)
+    roots = [components.root(number) for number in range(len(arrays))]
+    assert roots == by_hand(arrays, threshold)
+    assert list(components.joined()) == [number for number, root in enumerate(roots) if root != number]
+    for number in components.joined():  # its witness is a document that it was compared with
+        neighbour = int(components.neighbour[number])
+        assert neighbour != number and jaccard(arrays[number], arrays[neighbour]) >= threshold
+        assert roots[neighbour] == roots[number]
 
 
-@given(sets)
-def test_without_a_common_band_nothing_is_compared(found: list[set[int]]):
-    arrays = [np.array(sorted(each), np.uint64) for each in found]
-    apart = [np.arange(len(arrays), dtype=np.uint64)]
-    components, edges = near_duplicates(len(arrays), apart, arrays.__getitem__, 0.1)
-    assert components.roots().tolist() == list(range(len(arrays))) and edges == {}
+@given(st.lists(st.integers(0, 4), max_size=20))
+def test_buckets_are_the_numbers_of_each_value_in_order(values: list[int]):
+    numbers = np.arange(7, 7 + len(values), dtype=np.uint64)
+    expected = [[7 + at for at, each in enumerate(values) if each == value] for value in sorted(set(values))]
+    assert list(equal_values(np.array(values, np.uint64), numbers)) == [each for each in expected if len(each) > 1]
 
 
 def test_the_share_of_equal_bands_is_that_of_the_formula():

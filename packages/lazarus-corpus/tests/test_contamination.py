@@ -60,6 +60,28 @@ def test_recall_and_false_alarms_on_real_data():
     assert len(shares) == len(FORMS) + 3 and min(shares.values()) >= 0.95
 
 
+@needs_data
+@pytest.mark.thorough
+def test_at_most_one_of_ten_thousand_pieces_of_wikipedia_is_a_false_alarm():
+    """No alarm in 30,000 pieces: the rate is below 1e-4 with 95 % confidence (rule of three). Reports a build of real text too."""
+    search = EvaluationItems(read_items([GSM8K / "test.jsonl", GSM8K / "train.jsonl"]), 5, 0.35)
+    words = [word for name in ("test", "valid") for word in (WIKITEXT / f"wikitext2-{name}.txt").read_text().split()]
+    starts = range(0, len(words) - 64, len(words) // 31_000)
+    assert len(starts) >= 30_000
+    assert sum(search.find(" ".join(words[start : start + 64])) is not None for start in starts) == 0
+
+
+@needs_data
+@pytest.mark.thorough
+def test_a_build_of_wikipedia_reports_its_recall(tmp_path: Path):
+    settings = from_files(
+        [WIKITEXT / "wikitext2-valid.txt"], contamination=ContaminationSettings(against=(GSM8K / "test.jsonl",))
+    )
+    build_corpus(settings, tmp_path / "out")
+    found = json.loads((tmp_path / "out/manifest.json").read_text())["contamination"]
+    assert len(found["recall"]) == len(FORMS) + 3 and min(found["recall"].values()) >= 0.95
+
+
 def test_a_build_drops_or_flags_with_the_item_as_witness(tmp_path: Path):
     (tmp_path / "evaluation.jsonl").write_text(json.dumps({"question": QUESTION, "answer": "fifteen"}) + "\n")
     generator = random.Random(0)
@@ -76,6 +98,11 @@ def test_a_build_drops_or_flags_with_the_item_as_witness(tmp_path: Path):
         name = "removed.jsonl" if action == "drop" else "flagged.jsonl"
         (line,) = map(json.loads, (tmp_path / action / name).read_text().splitlines())
         assert line["id"] == "7" and line["witness"].startswith("evaluation.jsonl:1 (")
+        found = json.loads((tmp_path / action / "manifest.json").read_text())["contamination"]
+        assert (found["texts"], found["too_short"], found["injected"]) == (1, 1, 60)
+        assert found["recall"].keys() >= FORMS.keys() and min(found["recall"].values()) == 1.0
+        card = (tmp_path / action / "card.md").read_text()
+        assert "| 8 words a line | 100.0% |" in card and "| diluted 10 times | 100.0% |" in card
     command = [
         "contamination",
         "--against",

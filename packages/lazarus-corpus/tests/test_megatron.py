@@ -1,5 +1,6 @@
 """Indexed data sets of Megatron: golden bytes, and the law that reading gives what was written."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,12 @@ from hypothesis import strategies as st
 
 from lazarus_corpus.errors import OutputError, SettingError
 from lazarus_corpus.megatron import MegatronData, write_megatron
+from lazarus_plan import PlanConfig, build_plan, read_lengths, save_plan, verify_plan
+from lazarus_plan.errors import StalePlan
+from lazarus_tokenkit import Encoder, build_lengths, encode_rows, load_tokenizer
+from lazarus_tokenkit.errors import SampleError
+
+BYTE = Encoder(load_tokenizer("byte"), template="plain")
 
 GOLDEN_INDEX = bytes.fromhex(
     "4d4d4944494458 0000"  # MMIDIDX, two zero bytes
@@ -57,3 +64,52 @@ def test_wrong_ids_and_damaged_files_are_refused(tmp_path: Path):
     (tmp_path / "d.bin").write_bytes(b"\0\0")
     with pytest.raises(OutputError, match="damaged"):
         MegatronData(tmp_path / "d")
+
+
+@given(st.lists(st.lists(st.lists(st.integers(0, 259), max_size=6), min_size=1, max_size=3), min_size=1, max_size=6))
+def test_the_ids_that_are_trained_on_are_those_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory, found: list[list[list[int]]]
+):
+    """A sample is a document: the ids of its sequences, joined."""
+    found = [[[7], *document] for document in found]  # an empty document is refused
+    prefix = tmp_path_factory.mktemp("m") / "d.v1"
+    write_megatron(prefix, found, 260)
+    for path in (prefix, prefix.with_name("d.v1.idx")):
+        rows = list(encode_rows(path, BYTE))
+        assert [row.ids for row in rows] == [list(chain(*document)) for document in found]
+        assert all(row.loss_mask == [1] * len(row.ids) for row in rows)
+        header = build_lengths(path, BYTE, prefix.with_name("lengths.jsonl"))
+        assert [file["name"] for file in header.parts["data"]["files"]] == ["d.v1.idx", "d.v1.bin"]
+    lengths = read_lengths(prefix.with_name("lengths.jsonl"))
+    assert lengths.length.tolist() == [sum(map(len, document)) for document in found]
+
+
+def test_a_plan_covers_both_files(tmp_path: Path):
+    write_megatron(tmp_path / "d", [[[1, 2, 3]], [[4, 5]]], 260)
+    build_lengths(tmp_path / "d.idx", BYTE, tmp_path / "lengths.jsonl")
+    plan = build_plan(read_lengths(tmp_path / "lengths.jsonl"), PlanConfig(token_budget=8, row_len=8))
+    save_plan(plan, tmp_path / "plan")
+    for path in (tmp_path / "d", tmp_path / "d.idx"):
+        assert any("SHA-256" in line for line in verify_plan(tmp_path / "plan", data=[path]))
+    content = bytearray((tmp_path / "d.bin").read_bytes())
+    content[0] ^= 1
+    (tmp_path / "d.bin").write_bytes(content)
+    with pytest.raises(StalePlan, match=r"d\.bin is not the d\.bin that the plan was made from"):
+        list(verify_plan(tmp_path / "plan", data=[tmp_path / "d.idx"]))
+
+
+def test_ids_that_cannot_be_trained_on_are_named(tmp_path: Path):
+    write_megatron(tmp_path / "d", [[[1]], [[2, 300]]], 1000)
+    with pytest.raises(SampleError, match=r"d\.idx:2: .*id 300 at place 1 is not in the vocabulary"):
+        build_lengths(tmp_path / "d.idx", BYTE, tmp_path / "lengths.jsonl")
+    write_megatron(tmp_path / "e", [[[1]], [[]]], 1000)
+    with pytest.raises(SampleError, match=r"e\.idx:2: `input_ids` is empty"):
+        list(encode_rows(tmp_path / "e.idx", BYTE))
+    (tmp_path / "d.bin").unlink()
+    with pytest.raises(SampleError, match=r"d\.bin: no such file"):
+        list(encode_rows(tmp_path / "d.idx", BYTE))
+    whole = bytearray((tmp_path / "e.idx").read_bytes())
+    whole[17] = 7  # floats
+    (tmp_path / "e.idx").write_bytes(whole)
+    with pytest.raises(SampleError):
+        list(encode_rows(tmp_path / "e.idx", BYTE))

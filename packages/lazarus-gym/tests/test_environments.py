@@ -8,16 +8,19 @@ import typing
 
 import pytest
 
-from lazarus_gym import Environment, GymError, Observation, make_environment
+from lazarus_gym import Environment, GymError, Observation, generate_tasks, make_environment
 from lazarus_gym.environments import ENVIRONMENTS, GAMES, LEVELS, Draw, tools
+from lazarus_gym.tasks.tool_calls import call_of
 
 GOLDEN = "7b84644b"
 """Digest of two puzzles of every game and level. Changing it changes what a stored seed means."""
+GOLDEN_CALLS = "b03f8dcc"
+"""The same of the tool calls, which are younger."""
 
 
-def digest() -> str:
+def digest(names: tuple[str, ...] = (*GAMES, "maths")) -> str:
     texts: list[str] = []
-    for name in ENVIRONMENTS:
+    for name in names:
         environment = make_environment(name)
         for task in environment.tasks:
             for seed in (0, 2**63 - 1):
@@ -27,6 +30,7 @@ def digest() -> str:
 
 def test_a_seed_gives_the_same_puzzle_forever():
     assert digest() == GOLDEN
+    assert digest(("tool_calls",)) == GOLDEN_CALLS
 
 
 @pytest.mark.slow
@@ -169,29 +173,52 @@ def test_harder_levels_measure_harder():
     [
         each
         for each in vars(tools).values()
-        if inspect.isclass(each) and each.__name__.endswith("Tools") and each.__name__[0] != "_"
+        if inspect.isclass(each) and issubclass(each, tools._Tools) and each.__name__[0] != "_"
     ],
 )
 def test_games_are_classes_of_documented_tools(kind: typing.Any):
     player = kind()
-    assert player.reset(seed=1, level="easy", answer="ignored").startswith(player._environment._game.title)
+    assert player.reset(seed=1, level="easy", answer="ignored").startswith(player._episode.play.game.title)
     methods = [each for each in dir(player) if each[0] != "_" and inspect.ismethod(getattr(player, each))]
-    verbs = {form.split()[0] for form in player._environment._game.commands}
-    assert set(methods) == {"reset", "hint"} | verbs
+    verbs = {form.split()[0] for form in player._episode.play.game.commands}
+    assert set(methods) == {"reset", "get_reward", "hint"} | verbs
     for name in verbs:
         hints = typing.get_type_hints(getattr(player, name))
         doc = inspect.getdoc(getattr(player, name)) or ""
         assert "Args:" in doc and "Returns:" in doc
         assert all(f"{argument}: " in doc for argument in hints if argument != "return")
-    for move in player._environment.solution():
+    for move in player._episode.solution():
         verb, *numbers = move.split()
         values = [list(map(int, numbers))] if verb == "guess" else list(map(int, numbers))
         getattr(player, verb)(*values)
-    assert player.reward == 1
+    assert player.reward == player.get_reward() == 1
     assert player.components["solved"]
     assert player.hint() == "The game is over."
     with pytest.raises(GymError):
         player.reset(seed="1")
+
+
+def test_questions_are_classes_of_documented_tools():
+    player = tools.MathsTools()
+    for seed, kind in enumerate(make_environment("maths").tasks):
+        for answer, reward in (("0.5", 0), (generate_tasks(1, seed=seed, kinds=[kind])[0].answer, 1)):  # pyright: ignore[reportArgumentType]
+            assert player.reset(seed=seed, kind=kind)
+            player.answer(answer)
+            assert player.get_reward() == reward
+            assert player.answer("1") == "The question is answered already."
+            assert player.reward == reward
+    caller = tools.ToolCallTools()
+    prompt = caller.reset(seed=4)
+    right = call_of(prompt or "")["arguments"]
+    for arguments, reward in ((right, 1), ({**right, "a": float(right["a"])}, 0), ({**right, "a": str(right["a"])}, 0)):
+        caller.reset(seed=4)
+        caller.calculator(**arguments)
+        assert caller.reward == reward
+    for wrong in ({"seed": "1"}, {"seed": True}, {"kind": "magic"}):
+        with pytest.raises(GymError):
+            tools.MathsTools().reset(**wrong)
+    with pytest.raises(GymError, match="reset"):
+        tools.MathsTools().answer("1")
 
 
 def test_levels_are_tasks():

@@ -1,12 +1,16 @@
 """The puzzle protocol, server side."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lazarus_gym import GymError
 from lazarus_gym.environments import GAMES
+from lazarus_gym.episodes import CollectConfig, collect_episodes, open_embedded
 from lazarus_gym.servers import PuzzleConnection, PuzzleServerConfig, serve_puzzles
+from lazarus_gym.wire import PuzzleGame, PuzzleSession, TelnetClientConfig, TelnetGymClient
 
 
 def talk(*lines: str) -> list[list[str]]:
@@ -144,3 +148,117 @@ def test_a_port_in_use_is_one_error():
     with pytest.raises(GymError, match="choose another") as caught:
         asyncio.run(run())
     assert caught.value.code == "LG-E146"
+
+
+TRANSPORTS = ("tcp", "telnet", "websocket")
+
+
+async def transcript(session: PuzzleSession) -> list[Any]:
+    """Everything that a session says in three games."""
+    said: list[Any] = [session.menu]
+    for game in (PuzzleGame.LIGHTS_OUT, PuzzleGame.MASTERMIND, PuzzleGame.SUDOKU):
+        said += [await session.start(game, seed=5), session.rules]
+        for _ in range(3):
+            hint = await session.hint()
+            said += [hint, await session.act(hint.move or "zap")]
+        said += [await session.act("zap"), await session.check(), await session.observe(), await session.reset()]
+    return said
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_transport_gives_the_transcript_of_the_embedded_games(transport: Any):
+    async def run() -> tuple[list[Any], list[Any]]:
+        async with serve_puzzles(PuzzleServerConfig(port=0, transport=transport)) as port:
+            kind: Any = "websocket" if transport == "websocket" else "tcp"
+            async with TelnetGymClient(TelnetClientConfig(host="127.0.0.1", port=port, transport=kind)) as client:
+                return await transcript(client.session), await transcript(await open_embedded(5))
+
+    over_the_wire, embedded = asyncio.run(run())
+    assert over_the_wire == embedded
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_run_over_every_transport_equals_the_embedded_run(tmp_path: Path, transport: Any):
+    async def run() -> None:
+        games: Any = ("lights_out", "knapsack", "minesweeper")
+        await collect_episodes(CollectConfig(puzzles=games, episodes=9), tmp_path / "embedded")
+        async with serve_puzzles(PuzzleServerConfig(port=0, transport=transport)) as port:
+            kind: Any = "websocket" if transport == "websocket" else "tcp"
+            config = CollectConfig(puzzles=games, episodes=9, host="127.0.0.1", port=port, transport=kind)
+            await collect_episodes(config, tmp_path / "wire")
+
+    asyncio.run(run())
+    for name in ("episodes.jsonl", "samples.jsonl", "summary.json"):
+        assert (tmp_path / "wire" / name).read_bytes() == (tmp_path / "embedded" / name).read_bytes()
+
+
+def telnet(*pieces: bytes) -> bytes:
+    """What a telnet server answers to pieces sent one after the other."""
+
+    async def run() -> bytes:
+        async with serve_puzzles(PuzzleServerConfig(port=0, transport="telnet")) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0.02)
+            received = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return received
+
+    return asyncio.run(run())
+
+
+def test_telnet_negotiates_echoes_and_prompts_as_the_public_servers_do():
+    received = telnet(bytes.fromhex("fffd01fffd03fffb1f fffa1f00500018fff0"), b"lights easy 3\r\nquit\r\n")
+    assert received.startswith(bytes.fromhex("fffb01fffb03fffd03fffd18fffd1ffffc22") + b"=" * 50 + b"\r\n")
+    assert received.count(b"lights easy 3\r\n") == 1
+    assert b"Lights Out" in received
+    assert received.endswith(b"\r\n> quit\r\nGoodbye!\r\n")
+
+
+def test_telnet_takes_typed_characters_and_erases():
+    typed = telnet(*[bytes([byte]) for byte in b"lightsx\x7f easz\x08y 3"], b"\r\0", b"quit\r\n")
+    assert b"lightsx\x08 \x08 easz\x08 \x08y 3\r\n" in typed
+    assert b"LIGHTS OUT - EASY MODE" in typed
+    assert b"Goodbye" not in telnet(b"x" * 5000)
+
+
+def test_a_websocket_sends_a_line_a_message_and_waits_for_the_line_feed():
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidStatus
+
+    async def run() -> tuple[list[bytes], bytes]:
+        async with serve_puzzles(PuzzleServerConfig(port=0, transport="websocket")) as port:
+            with pytest.raises(InvalidStatus):
+                await connect(f"ws://127.0.0.1:{port}/other", proxy=None).__aenter__()
+            async with connect(f"ws://127.0.0.1:{port}/ws", proxy=None) as connection:
+                menu = [await connection.recv() for _ in PuzzleConnection().menu()]
+                await connection.send("qu")
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(connection.recv(), 0.05)
+                await connection.send("it\n")
+                return menu, await connection.recv()  # pyright: ignore[reportReturnType]: binary
+
+    menu, goodbye = asyncio.run(run())
+    assert menu == [f"{line}\r\n".encode() for line in PuzzleConnection().menu()]
+    assert goodbye == b"Goodbye!\r\n"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_crowds_and_endless_lines_end_connections_on_every_transport(transport: Any):
+    from lazarus_gym.errors import WireError
+
+    async def run() -> str:
+        async with serve_puzzles(PuzzleServerConfig(port=0, transport=transport, max_connections=1)) as port:
+            kind: Any = "websocket" if transport == "websocket" else "tcp"
+            config = TelnetClientConfig(host="127.0.0.1", port=port, transport=kind, retries=0, connect_timeout_s=2)
+            async with TelnetGymClient(config) as client:
+                with pytest.raises(WireError) as caught:
+                    await TelnetGymClient(config).connect()
+                await client.start_puzzle(PuzzleGame.LIGHTS_OUT, seed=1)
+                with pytest.raises(WireError):
+                    await client.send_move("x" * 990)
+                    await client.send_move("x" * 5000)
+                return str(caught.value.code)
+
+    assert asyncio.run(run()) in ("LG-E142", "LG-E143", "LG-E140")

@@ -12,13 +12,14 @@ from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
 from lazarus_models.generation import PromptCache, decode_stream, generate_steps, generate_tokens, prompt_ids
 from lazarus_models.generation.streaming import until_stop
+from suite import share
 
 
 @pytest.mark.slow
 def test_cached_equals_uncached_on_a_trained_model(stories, data):
     lines = (data / "datasets/gsm8k/test.jsonl").read_text(encoding="utf-8").splitlines()[:100]
     config = GenerationConfig(max_new_tokens=8)
-    for index, line in enumerate(lines):
+    for index, line in share(list(enumerate(lines)), 3):
         ids = prompt_ids(stories, json.loads(line)["question"], raw=True)[: 1 + index % 40]
         cached, uncached = (list(generate_tokens(stories.model, ids, config, use_cache=use)) for use in (True, False))
         assert cached == uncached, index

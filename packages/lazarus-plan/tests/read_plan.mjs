@@ -72,8 +72,11 @@ function check(folder, caches) {
   const read = (name) => readFileSync(join(folder, name));
   const documents = ["metadata", "fingerprints", "stats"].map((name) => JSON.parse(read(`${name}.json`)));
   const [{ checksum, ...metadata }, chain, stats] = documents;
-  const { config, epochs, sources, parent, plan_format_version } = metadata;
-  same(plan_format_version, 2, "format");
+  const { config, epochs, sources, parent, numbering, plan_format_version } = metadata;
+  same(plan_format_version, numbering ? 3 : 2, "format");
+  const sourceOf = (numbering ?? sources.map(({ count }, source) => [source, count])).flatMap(([source, count]) => Array(count).fill(source));
+  const numbers = sources.map((_, source) => [...sourceOf.keys()].filter((sample) => sourceOf[sample] === source));
+  same(numbers.map((list) => [list[0], list.length]), sources.map(({ offset, count }) => [offset, count]), "sources");
   const bytes = read("plan.jsonl");
   const lines = bytes.toString("latin1").split("\n");
   same(lines.pop(), "", "end of plan.jsonl");
@@ -102,20 +105,19 @@ function check(folder, caches) {
     merkle_root: root,
     steps: lines.length,
     ...(parent && { parent }),
+    ...(numbering && { numbering }),
   };
   same([digest(identity), digest(identity), lines.length], [chain.plan_id, chain.plan.digest, chain.plan.count], "plan_id");
   same(digest({ metadata, fingerprints: chain, stats }), checksum, "checksum");
   if (parent) same(merkleRoot(lines.slice(0, parent.steps).map(leaf)).toString("hex"), parent.prefix_root, "parent");
-  sources.forEach(({ offset, count }, at) => {
-    if (!existsSync(join(folder, "plan.rows"))) return;
-    same(`sha256:${hex(read("plan.rows").subarray(8 * offset, 8 * (offset + count)))}`, identity.rows[at], "plan.rows");
-  });
+  const rowsOf = (list) => list.map((sample) => read("plan.rows").subarray(8 * sample, 8 * sample + 8));
+  if (existsSync(join(folder, "plan.rows"))) same(numbers.map((list) => `sha256:${hex(...rowsOf(list))}`), identity.rows, "plan.rows");
   const offsets = lines.reduce((list, line) => [...list, list.at(-1) + line.length + 1], [0]);
   const index = Buffer.concat(offsets.map((offset) => (([b]) => (b.writeBigUInt64LE(BigInt(offset)), b))([Buffer.alloc(8)])));
   same(index.toString("hex"), read("plan.idx").toString("hex"), "plan.idx");
-  const found = caches.map(lengthsOf);
+  const [found, lengths] = [caches.map(lengthsOf), []];
   if (found.length) same(found.map((cache) => cache.digest), identity.lengths, "length caches");
-  const lengths = found.flatMap((cache) => cache.lengths);
+  found.forEach((cache, source) => cache.lengths.forEach((length, at) => (lengths[numbers[source][at]] = length)));
   for (const [sample, size, isWhole] of found.length ? places.flat() : [])
     if (isWhole ? size !== lengths[sample] : size > lengths[sample]) throw new Error(`length of sample ${sample}`);
   return chain.plan_id;

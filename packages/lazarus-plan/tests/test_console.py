@@ -125,7 +125,7 @@ def act(how: str) -> None:
         case "log": logging.getLogger("x").warning("%s\\n%s", evil, evil)
         case "memory": raise MemoryError(evil)
         case "progress":
-            console.LINE_EVERY_S = 0
+            console.progress_bar.LINE_EVERY_S = 0
             with console.progress(evil, total=None, unit="rows") as advance: advance(1, note=evil)
         case "github" | "sarif":
             from pathlib import Path

@@ -510,6 +510,38 @@ def test_several_sources_follow_one_another(data: Any, tmp_path: Path):
     assert PlannedBatches(steps, samples)[0] == PlannedBatches(steps, data)[0]
 
 
+@pytest.fixture
+def grown(data: Any, tmp_path: Path) -> tuple[PlanSteps, list[str], list[dict[str, list[int]]]]:
+    """A plan that was rebased after a row was appended to the first of two sources; its encoded files; their rows."""
+    parts = [[*data[:4], {"input_ids": ids_of(50, 20), "mask": [1] * 20}], data[4:]]
+    caches = [cache_of([row["input_ids"] for row in part]) for part in (data[:4], *parts)]
+    parent = build_plan([caches[0], caches[2]], PlanConfig(token_budget=192, row_len=64, epochs=2))
+    save_plan(rebase_plan(parent, 1, caches[1:]), tmp_path / "grown")
+    paths = [encoded(tmp_path / f"{n}.jsonl", part) for n, part in enumerate(parts)]
+    return PlanSteps(str(tmp_path / "grown")), paths, [*parts[0], *parts[1]]
+
+
+def test_a_plan_with_ranges_of_numbers_gives_positions_in_the_data(
+    grown: tuple[PlanSteps, list[str], list[dict[str, list[int]]]], tmp_path: Path
+):
+    steps, paths, rows = grown
+    plan = load_plan(tmp_path / "grown")
+    assert plan.metadata.numbering == ((0, 4), (1, 6), (0, 1)) and steps.plan_id == plan.plan_id
+    samples = EncodedSamples(paths, pickle.loads(pickle.dumps(steps)))
+    assert [sample["input_ids"] for sample in samples] == [row["input_ids"] for row in rows]
+    batches = PlannedBatches(steps, samples)
+    log = AuditLog(str(tmp_path / "log"), steps)
+    run_through(log, batches)
+    found = check_audit(tmp_path / "log", plan, encoded_token_ids(paths, tmp_path / "grown"))
+    assert not found.findings and found.steps == len(plan)
+    by_number = [*rows[:4], *rows[5:], rows[4]]
+    assert (tmp_path / "log").read_bytes() == our_log(plan, tmp_path / "ours", by_number).read_bytes()
+    prefixes = bytearray((tmp_path / "grown" / ROWS).read_bytes())
+    prefixes[-1] ^= 1
+    (tmp_path / "grown" / ROWS).write_bytes(prefixes)
+    refused("LP-E196", lambda: PlanSteps(str(tmp_path / "grown")), "damaged")
+
+
 # Audit logs
 
 

@@ -77,24 +77,29 @@ TWO_SOURCES = {
     ),
 }
 REBASED = "the first plan of the first table, rebased at step 20 with s1000..s1099 appended"
-ALL = (*GOLDEN, *TWO_SOURCES, REBASED)
+NUMBERED = "the first plan of the second table, rebased at step 10 with s1000..s1049 and t300..t319 appended"
+ALL = (*GOLDEN, *TWO_SOURCES, REBASED, NUMBERED)
 
 
 def golden_caches(name: str) -> list[LengthCache]:
     """The length caches of the golden vectors of FORMAT.md."""
-    count = 1100 if name == REBASED else 1000
-    first = LengthCache.from_rows(LengthRow(f"s{n}", 1 + n * n % 181) for n in range(count))
-    second = LengthCache.from_rows(LengthRow(f"t{n}", 1 + 7 * n % 97) for n in range(300))
-    return [first, second] if name in TWO_SOURCES else [first]
+    first, second = {REBASED: (1100, 300), NUMBERED: (1050, 320)}.get(name, (1000, 300))
+    caches = [
+        LengthCache.from_rows(LengthRow(f"s{n}", 1 + n * n % 181) for n in range(first)),
+        LengthCache.from_rows(LengthRow(f"t{n}", 1 + 7 * n % 97) for n in range(second)),
+    ]
+    return caches if name in (*TWO_SOURCES, NUMBERED) else caches[:1]
 
 
 def any_golden_plan(name: str) -> BatchPlan:
     if name == REBASED:
         return rebase_plan(golden_plan(next(iter(GOLDEN))), 20, golden_caches(name))
+    if name == NUMBERED:
+        return rebase_plan(any_golden_plan(next(iter(TWO_SOURCES))), 10, golden_caches(name))
     return build_plan(golden_caches(name), (GOLDEN | TWO_SOURCES)[name])
 
 
-@pytest.mark.parametrize("name", [*TWO_SOURCES, REBASED])
+@pytest.mark.parametrize("name", [*TWO_SOURCES, REBASED, NUMBERED])
 def test_weighted_repeated_staged_and_rebased_plans_keep_their_bytes(name: str):
     # Changing this breaks stored plans: raise the format version.
     plan = any_golden_plan(name)

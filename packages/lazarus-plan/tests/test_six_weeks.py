@@ -293,7 +293,7 @@ def hooked(repo: Any, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", every_nth(WEEKS, 3))
+@pytest.mark.parametrize("name", every_nth(WEEKS, 5))
 def test_a_week_by_hook(hooked: Any, name: str):
     week = WEEKS[name]
     week.change(hooked)
@@ -443,7 +443,7 @@ def action(tmp_path: Path, comments: Path) -> Callable[..., Run]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", every_nth(WEEKS, 2))
+@pytest.mark.parametrize("name", every_nth(WEEKS, 4))
 def test_a_week_by_the_action(repo: Any, action: Callable[..., Run], comments: Path, name: str):
     week = WEEKS[name]
     week.change(repo)

@@ -28,7 +28,7 @@ from lazarus_plan.testing import (
     numbered_tokens,
     planned_tokens,
 )
-from lazarus_plan.token_laws import difference
+from lazarus_plan.testing.token_laws import difference
 
 _SPEC = importlib.util.spec_from_file_location("toy_loader", Path(__file__).with_name("toy_loader.py"))
 assert _SPEC is not None and _SPEC.loader is not None

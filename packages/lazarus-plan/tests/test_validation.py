@@ -140,7 +140,7 @@ def test_a_cache_of_another_size_is_named(folder: Path, name: str, change: Calla
 
 
 def test_a_newer_format_is_refused(folder: Path):
-    edit_document(folder, "metadata.json", lambda metadata: metadata.update(plan_format_version=3))
+    edit_document(folder, "metadata.json", lambda metadata: metadata.update(plan_format_version=4))
     with pytest.raises(LazarusError, match="upgrade lazarus-plan") as caught:
         load_plan(folder)
     assert (caught.value.code, caught.value.exit_code) == ("LP-E160", 2)

@@ -18,7 +18,7 @@ from lazarus_tokenkit import encoded_data as module
 from lazarus_tokenkit.encoded_data import encode_dataset, write_encoded
 from lazarus_tokenkit.errors import SampleError, TokenkitError
 from lazarus_tokenkit.lengths.stats import LengthTally
-from lazarus_tokenkit.tokenizers.backends.huggingface import PARALLELISM
+from lazarus_tokenkit.tokenizers.backends.parallelism import PARALLELISM
 from lazarus_tokenkit.tokenizers.engines import is_installed
 from lazarus_tokenkit.tokenizers.ids import ids_prefix
 

@@ -20,7 +20,7 @@ from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer, read_
 from lazarus_tokenkit.errors import SampleError, TokenizerError
 from lazarus_tokenkit.fingerprint import compute_fingerprint, verify_fingerprint
 from lazarus_tokenkit.regression import read_suite
-from lazarus_tokenkit.samples.files import MAX_ROW_BYTES
+from lazarus_tokenkit.samples.placed_row import MAX_ROW_BYTES
 from lazarus_tokenkit.tokenizers.backends.protobuf import read_fields
 from suite import examples
 

@@ -8,7 +8,8 @@ import tokenizers
 
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
-from lazarus_tokenkit.tokenizers.backends.huggingface import PARALLELISM, HuggingFaceTokenizer, batches_on_one_thread
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.backends.parallelism import PARALLELISM, batches_on_one_thread
 
 BOS_FIRST = {
     "type": "TemplateProcessing",

@@ -240,7 +240,7 @@ def test_one_document_has_no_interval():
     [analyze_coverage, analyze_efficiency, analyze_entropy, analyze_words, suggest_vocabulary, calculate_fit_score],
 )
 def test_one_text_is_a_document_and_a_name_opens_a_tokenizer(measure):
-    text = "".join(f"{n} and {n} is {2 * n}.\n" for n in range(1500))
+    text = "".join(f"{n} and {n} is {2 * n}.\n" for n in range(700))
     documents = list(cut_document(text))
     assert len(documents) > 1
     assert measure("byte", text) == measure(load_tokenizer("byte"), documents)

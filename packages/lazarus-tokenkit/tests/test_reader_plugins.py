@@ -9,7 +9,7 @@ import pytest
 from lazarus_plan import read_lengths
 from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.samples.files import MAX_ROW_BYTES
+from lazarus_tokenkit.samples.placed_row import MAX_ROW_BYTES
 from toy_packages import lay_out
 
 CODE = """
@@ -142,9 +142,9 @@ def test_two_packages_for_a_suffix_are_refused(install: Install, data: Path):
 
 
 def test_a_suffix_that_nobody_reads_names_those_that_are(install: Install, data: Path):
-    with pytest.raises(SampleError, match=r"\.md, \.rst: give JSON Lines files"):
+    with pytest.raises(SampleError, match=r"\.md, \.rst(, \.idx)?: give JSON Lines files"):
         list(read_samples(data))
     install("toy", toy="toy:read")
     other = data.rename(data.with_suffix(".other"))
-    with pytest.raises(SampleError, match=r"\.rst, \.toy: give JSON Lines files"):
+    with pytest.raises(SampleError, match=r"\.rst(, \.idx)?, \.toy: give JSON Lines files"):
         list(read_samples(other))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,16 +135,16 @@ def fresh_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def make_setup(fresh_model):
+def make_setup(fresh_model, tmp_path_factory):
     """Fills a folder: 24 questions with answers, a tokenizer, a fresh model, a plan of two epochs."""
-    import shutil
+    made = Setup(tmp_path_factory.mktemp("setup"))
+    made.write_rows([{"prompt": question, "completion": answer} for question, answer in QUESTIONS])
+    shutil.copytree(fresh_model, made.model)
+    made.build_plan()
 
     def make(folder: Path) -> Setup:
-        setup = Setup(folder)
-        setup.write_rows([{"prompt": question, "completion": answer} for question, answer in QUESTIONS])
-        shutil.copytree(fresh_model, setup.model)
-        setup.build_plan()
-        return setup
+        shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+        return Setup(folder)
 
     return make
 

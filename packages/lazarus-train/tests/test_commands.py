@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from lazarus_core import console
+from lazarus_core.console import progress_bar
 from lazarus_core.errors import LazarusError
 from lazarus_plan import load_plan
 from lazarus_train.build_plan import suggest_budget
@@ -225,7 +225,7 @@ def test_without_a_folder_and_a_budget_both_are_chosen_and_named(setup, monkeypa
 @pytest.mark.slow
 def test_without_a_terminal_lines_and_a_last_line_tell_loss_speed_and_time(setup, monkeypatch):
     setup.write_rows(CLASSES)
-    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress_bar, "LINE_EVERY_S", 0.0)
     done = in_folder(setup, "-o", setup.folder / "run", "-b", 64)
     rows = metrics(setup)
     steps = len(rows)

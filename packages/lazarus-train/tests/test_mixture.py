@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lazarus_plan import PlanConfig, Stage, build_plan, load_plan, save_plan
+from lazarus_plan import PlanConfig, Stage, build_plan, load_plan, rebase_plan, save_plan
 from lazarus_plan.errors import StalePlan
-from lazarus_plan.report import StepMixture
+from lazarus_plan.report import StepMixture, count_mixture
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_train import Watcher, train, verify_run
 from lazarus_train.cli.progress import mixture_note
@@ -27,6 +27,17 @@ def mixed(setup):
     config = PlanConfig(token_budget=64, row_len=32, stages=(Stage(sources=(0, 1), weights=(2, 1)),))
     save_plan(build_plan(lengths, config), setup.plan)
     return setup
+
+
+def grow(mixed, steps):
+    """Appends a row to the first of the two sources and rebases the plan after some steps, as `child`."""
+    rows = mixed.data.read_text()
+    mixed.data.write_text(rows + rows.splitlines(keepends=True)[3])
+    encoder = Encoder(load_tokenizer(str(mixed.model)))
+    lengths = [read_dataset(path, encoder, FieldNames()).lengths for path in (mixed.data, mixed.folder / "more.jsonl")]
+    child = rebase_plan(load_plan(mixed.plan), steps, lengths)
+    save_plan(child, mixed.folder / "child")
+    return child
 
 
 def config(mixed, output="run", names=("data.jsonl", "more.jsonl"), **settings):
@@ -64,6 +75,31 @@ def test_sources_in_another_order_or_number_are_refused(mixed):
         check_run(config(mixed, names=("more.jsonl", "data.jsonl")))
     with pytest.raises(SetupError, match=r"has 2 sources .* give `data` once for each, in this order; 1 given"):
         check_run(config(mixed, names=("data.jsonl",)))
+
+
+def test_a_run_goes_on_after_rows_were_appended_to_the_first_of_two_sources(mixed):
+    train(config(mixed, max_steps=2))
+    child = grow(mixed, 2)
+    assert child.metadata.numbering == ((0, 24), (1, 10), (0, 1))
+    settings = config(mixed, max_steps=None).model_copy(update={"batch_plan": mixed.folder / "child"})
+    inputs = check_run(settings)
+    places = [inputs.dataset.place(number) for number in (3, 24, 34)]
+    assert places == [
+        f"sample 3 of {mixed.data}",
+        f"sample 0 of {mixed.folder}/more.jsonl",
+        f"sample 24 of {mixed.data}",
+    ]
+    ids = [inputs.dataset.sample(number)[0].tolist() for number in (3, 34, 24 + 7)]
+    assert ids[0] == ids[1]
+    assert inputs.encoder.tokenizer.decode(ids[2], skip_special=True) == "7 sheep"
+    result = train(settings)
+    assert result.steps == len(child)
+    links = verify_run(mixed.folder / "run")
+    assert all(link.holds for link in links), [link for link in links if not link.holds]
+    lines = read_metrics(mixed.folder / "run/metrics.jsonl")
+    assert sum(lines[-1]["mixture"]["seen_tokens"]) == int(child.tokens.sum())
+    assert list(lines[-1]["mixture"]["seen_rows"]) == list(list(count_mixture(child))[-1].seen_rows)
+    assert "Rows of the steps" in report_runs([mixed.folder / "run"])
 
 
 def test_joined_sources_keep_their_samples_and_parts(mixed):

@@ -1,7 +1,6 @@
 """An objective is one file: a built-in one needs one line in the registry, an outside one an entry point of its package."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 
 import lazarus_train
 import lazarus_train.objectives
+from commands import run
 from lazarus_core.errors import LazarusError
 from lazarus_train import CausalSettings, ObjectiveSettings, train, verify_run
 from lazarus_train.cli.app import app
@@ -206,18 +206,14 @@ def test_a_run_whose_package_is_gone_says_so(setup, tmp_path_factory):
 @pytest.mark.slow
 def test_the_command_trains_and_verifies_it(setup, tmp_path_factory):
     site = install(tmp_path_factory.mktemp("site"))
-    command = [sys.executable, "-m", "lazarus_train"]
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from lazarus_train.__main__ import main; main()"
     given = ["--model", "model", "--data", "data.jsonl", "--batch-plan", "plan", "-o", "run", "--max-steps", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(site)}
     for arguments in (
         ["objective", "toy", "--set", "objective.share=0.25", *given],
         ["objective", "toy", "--config", "run/config.json", "-o", "again"],
         ["verify", "run"],
     ):
-        done = subprocess.run(
-            [*command, *arguments], cwd=setup.folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        run([sys.executable, "-c", start, site, *arguments], cwd=setup.folder, check=True)
     assert json.loads((setup.folder / "run/config.json").read_text())["config"]["objective"]["share"] == 0.25
 
 

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from lazarus_core.cli_app import command_of
 from lazarus_core.errors import LazarusError
-from lazarus_core.settings.layers import SettingsError
 from lazarus_core.settings.schema import schema_of
+from lazarus_core.settings.sources import SettingsError
 from lazarus_train import TrainConfig
 from lazarus_train.cli import training
 from lazarus_train.cli.app import app
-from lazarus_train.cli.training import COMMANDS
+from lazarus_train.cli.training_commands import COMMANDS
 from lazarus_train.config import FULL_RATE, LORA_RATE
 from lazarus_train.run_settings import InitModelSettings, RunSettings, objective_kinds
 
@@ -122,7 +122,7 @@ def test_the_command_of_any_objective_has_the_options_that_all_commands_share():
 def test_every_setting_is_an_option_of_some_command_or_known_to_be_of_files_alone():
     offered = {option.key for command in COMMANDS for option in command.options()}
     tables = {("objective",), ("optimizer",), ("early_stop",), ("init_model",)}
-    only_in_files = {("init_model", "config")}  # `--config` of `pretrain` gives it
+    only_in_files = {("init_model", "config"), ("objective", "is_control")}  # `--config` of `pretrain`, `--control`
     assert schema_of(RunSettings).settings.keys() - offered == tables | only_in_files
 
 

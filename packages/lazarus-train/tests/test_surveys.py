@@ -1,5 +1,6 @@
 """What losses take over a whole step: KTO's mismatched answers, laws of their order, and independence of how they are computed."""
 
+import itertools
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from lazarus_train.objectives.preference import PreferenceObjective
 from lazarus_train.objectives.reference import ModelReference
 from lazarus_train.objectives.surveys import mismatched, mismatched_batches
 from lazarus_train.preflight.inputs import check_run
+from suite import every_nth
 
 PAIRS = [
     {"prompt": f"What is {a} and {b}?", "chosen": f"{a + b}.", "rejected": f"I say {a * b + 7} it is."}
@@ -143,8 +145,7 @@ def test_a_step_of_one_pair_borrows_and_one_pair_alone_is_refused(setup):
         train(setup.config("other", objective=objective))
 
 
-@pytest.mark.parametrize("micro_rows", [1, 2])
-@pytest.mark.parametrize("loss", ["kto", "kto_pair"])
+@pytest.mark.parametrize(("loss", "micro_rows"), every_nth(itertools.product(["kto", "kto_pair"], [1, 2]), 3))
 def test_a_run_does_not_depend_on_micro_batches(setup, loss, micro_rows):
     setup.write_rows(PAIRS)
     setup.build_plan(token_budget=96 * 4, row_len=96)

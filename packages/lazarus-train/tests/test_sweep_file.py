@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lazarus_core.cli_app import command_of
 from lazarus_core.console import run
-from lazarus_core.settings.layers import SettingsError
+from lazarus_core.settings.sources import SettingsError
 from lazarus_train.cli.app import app
 from lazarus_train.cli.sweep import sweep
 from lazarus_train.tune import search

@@ -122,7 +122,7 @@ def test_micro_batches_are_one_batch(setup, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", every_nth(OBJECTIVES, 3))
+@pytest.mark.parametrize("name", every_nth(OBJECTIVES, 4))
 def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings, stop_after):
     settings = prepare(setup, name) | {
         "eval_data": {"held-out": setup.data},

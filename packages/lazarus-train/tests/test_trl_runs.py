@@ -127,8 +127,7 @@ def test_kto_of_labelled_answers_is_trls(tiny_setup, micro_rows):
     check_run(config.output, "kto_labelled")
 
 
-@pytest.mark.parametrize("micro_rows", [None, 1, 2])
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(("name", "micro_rows"), every_nth(itertools.product(OBJECTIVES, [None, 1, 2]), 4))
 def test_a_run_is_trls_for_any_micro_batch(tiny_setup, name, micro_rows):
     output = f"{name}-{micro_rows}"
     train(config_of(tiny_setup, output, name, micro_rows=micro_rows))
@@ -136,7 +135,7 @@ def test_a_run_is_trls_for_any_micro_batch(tiny_setup, name, micro_rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "processes"), every_nth(itertools.product(OBJECTIVES, [2, 3]), 3))
+@pytest.mark.parametrize(("name", "processes"), every_nth(itertools.product(OBJECTIVES, [2, 3]), 7))
 def test_a_run_is_trls_for_any_number_of_processes(tiny_setup, name, processes):
     config = config_of(tiny_setup, f"{name}-by-{processes}", name, micro_rows=1 if processes == 2 else None)
     stored = tiny_setup.folder / f"{name}-{processes}.json"

@@ -4,9 +4,9 @@ The corpus is a function of the set of documents and the settings. The order of 
 executor and interruptions make no difference: each of its files has the same bytes.
 """
 
-import hashlib
 import json
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,13 +18,17 @@ from lazarus_core.outputs import check_names
 from lazarus_corpus.documents import Removal
 from lazarus_corpus.engine.decide import decide
 from lazarus_corpus.engine.execute import Executor, run_stage
-from lazarus_corpus.engine.ingest import RAW, own_units
-from lazarus_corpus.engine.work import Spec, read_removals, start_work, task_folder, write_removals
+from lazarus_corpus.engine.ingest import RAW, RAW_DIGEST, own_units
+from lazarus_corpus.engine.partitions import read_records
+from lazarus_corpus.engine.work import Spec, file_sha256, read_removals, start_work, task_folder
 from lazarus_corpus.engine.write import shards_of
 from lazarus_corpus.errors import SourceError
 from lazarus_corpus.filters.chain import make_filters
-from lazarus_corpus.output.card import card_text
-from lazarus_corpus.output.manifest import FORMAT, MANIFEST, public_settings, source_digest, write_manifest
+from lazarus_corpus.injection import recall_of_build
+from lazarus_corpus.output.card import card_text, texts_of
+from lazarus_corpus.output.lock import locked
+from lazarus_corpus.output.manifest import FORMAT, MANIFEST, SourceDigest, public_settings, write_manifest
+from lazarus_corpus.output.removals import FLAG, write_removed
 from lazarus_corpus.settings import CorpusSettings, SourceSettings
 from lazarus_corpus.sources.read import HUB, files_of
 
@@ -77,9 +81,15 @@ def build_corpus(
         SettingError: A setting needs an extra that is not installed.
         SourceError: No document is left.
         OutputTaken: The folder holds other files.
+        OutputError: Another process builds the same output.
     """
     output = Path(output)
     check_names(output, OUTPUTS, "a corpus", code="LD-E130")
+    with locked(output):
+        return _build(settings, output, workers, executor, tokenizer)
+
+
+def _build(settings: CorpusSettings, output: Path, workers: int, executor: Executor, tokenizer: str | None) -> Report:
     work = output.parent / f".{output.name}.work"
     try:
         tasks = _start(settings, work, str(output), executor)
@@ -160,7 +170,7 @@ def _start(settings: CorpusSettings, work: Path, output: str | None, executor: E
     ]
     tasks = [tuple(files[first::MAX_TASKS]) for first in range(min(MAX_TASKS, len(files)))]
     local = [Path(name) for _, name in files if not name.startswith(HUB)]
-    inputs = [[str(path), _sha256(path)] for path in (*local, *settings.contamination.against)]
+    inputs = [[str(path), file_sha256(path)] for path in (*local, *settings.contamination.against)]
     start_work(work, Spec(settings, tuple(tasks), output), inputs)
     return len(tasks)
 
@@ -183,8 +193,8 @@ class _Counts(NamedTuple):
     read: list[Counter[str]]
     kept: dict[int, tuple[int, int]]
     changed: Counter[str]
-    removed: list[Removal]
-    flagged: list[Removal]
+    removed: dict[str, int]
+    flagged: int
 
 
 def _counts(settings: CorpusSettings, work: Path, tasks: int) -> _Counts:
@@ -197,23 +207,17 @@ def _counts(settings: CorpusSettings, work: Path, tasks: int) -> _Counts:
             total.update(part)
     decided = json.loads((work / "decide" / "report.json").read_bytes())
     kept = {int(number): (int(count), int(size)) for number, (count, size) in decided["kept"].items()}
-    every = sorted(_removals(work, tasks))
-    return _Counts(
-        read,
-        kept,
-        changed,
-        [each for each in every if each.rule != "flag"],
-        [each for each in every if each.rule == "flag"],
-    )
+    rules = Counter(each.rule for each in _removals(work, tasks))
+    flagged = rules.pop(FLAG, 0)
+    return _Counts(read, kept, changed, dict(sorted(rules.items())), flagged)
 
 
 def _report(counts: _Counts, digest: str) -> Report:
-    removed = Counter(each.rule for each in counts.removed)
     return Report(
         sum(count for count, _ in counts.kept.values()),
         sum(size for _, size in counts.kept.values()),
         sum(each["documents"] for each in counts.read),
-        dict(sorted(removed.items())),
+        counts.removed,
         digest,
     )
 
@@ -227,23 +231,25 @@ def _publish(settings: CorpusSettings, work: Path, tasks: int, output: Path, tok
         for name, _, _ in shards_of(work):
             shutil.copyfile(work / "write" / name, made / "shards" / name)
             shards.append(json.loads((work / "write" / f"{name}.json").read_bytes()))
-        write_removals(made / "removed.jsonl", iter(counts.removed))
-        if counts.flagged:
-            write_removals(made / "flagged.jsonl", iter(counts.flagged))
-        content = _manifest(settings, work, tasks, counts, shards)
+        with tempfile.TemporaryDirectory(dir=work) as scratch:
+            removed = write_removed(_removals(work, tasks), made, Path(scratch))
+            content = _manifest(settings, work, tasks, counts, shards, Path(scratch))
+        recall = recall_of_build(settings, texts_of(made, shards))
+        if recall is not None:
+            content["contamination"] = recall
         digest = write_manifest(made, content)
-        (made / "card.md").write_text(card_text(content, counts.removed, digest, made, tokenizer), "utf-8")
+        (made / "card.md").write_text(card_text(content, removed, digest, made, tokenizer), "utf-8")
     return _report(counts, digest)
 
 
 def _manifest(
-    settings: CorpusSettings, work: Path, tasks: int, counts: _Counts, shards: list[dict[str, Any]]
+    settings: CorpusSettings, work: Path, tasks: int, counts: _Counts, shards: list[dict[str, Any]], scratch: Path
 ) -> dict[str, Any]:
-    digests: list[list[bytes]] = [[] for _ in settings.sources]
+    digests = [SourceDigest(scratch / f"source-{number}") for number in range(len(settings.sources))]
     for task in range(tasks):
-        content = (task_folder(work, task) / RAW).read_bytes()
-        for start in range(0, len(content), 18):
-            digests[int.from_bytes(content[start : start + 2], "little")].append(content[start + 2 : start + 18])
+        for chunk in read_records(task_folder(work, task) / RAW, RAW_DIGEST):
+            for number, digest in enumerate(digests):
+                digest.add(chunk["digest"][chunk["source"] == number].tobytes())
     sources = [
         {
             "name": source.name,
@@ -253,7 +259,7 @@ def _manifest(
             "characters_read": counts.read[number]["characters"],
             "documents": counts.kept.get(number, (0, 0))[0],
             "characters": counts.kept.get(number, (0, 0))[1],
-            "digest": source_digest(digests[number]),
+            "digest": digests[number].hexdigest(),
         }
         for number, source in enumerate(settings.sources)
     ]
@@ -262,14 +268,9 @@ def _manifest(
         "settings": public_settings(settings),
         "sources": sorted(sources, key=lambda each: each["name"]),
         "changed": dict(sorted(counts.changed.items())),
-        "removed": dict(sorted(Counter(each.rule for each in counts.removed).items())),
-        "flagged": len(counts.flagged),
+        "removed": counts.removed,
+        "flagged": counts.flagged,
         "documents": sum(shard["documents"] for shard in shards),
         "characters": sum(shard["characters"] for shard in shards),
         "shards": shards,
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

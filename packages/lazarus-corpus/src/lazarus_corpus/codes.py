@@ -70,6 +70,23 @@ CODES = {
         "A missing cluster, or an error of a task on another machine",
         "Read the logs that the message names; the same command goes on.",
     ),
+    "LD-E147": Code(
+        "The sources of a corpus are not given in full",
+        "A corpus of several sources, or data of several corpora",
+        "Give SOURCES.toml, or check each corpus by `lazarus data corpus verify`.",
+    ),
+    "LD-E148": Code(
+        "Another process builds the same output", "Two builds at once", "Wait for it, or choose another output."
+    ),
+    "LD-E149": Code("The folder is not a run", "A wrong path", "Give the folder of a run of `lazarus train`."),
+    "LD-E150": Code(
+        "Data or plan of a run are missing", "They were moved", "Give their present locations with -d and --batch-plan."
+    ),
+    "LD-E151": Code(
+        "Packed rows cannot be written in this form",
+        "pyarrow is missing, or Megatron's files cannot hold a loss mask",
+        "Choose another form: Parquet, or a folder of arrays.",
+    ),
     "LD-E145": Code(
         "An indexed data set is missing or damaged",
         "Another file, or a copy that was cut off",

@@ -2,9 +2,12 @@
 
 import random
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any
 
-from lazarus_corpus.contamination import MIN_NGRAMS, EvaluationItems, compared_words
+from lazarus_corpus.contamination import MIN_NGRAMS, EvaluationItems, compared_words, read_items
+from lazarus_corpus.settings import CorpusSettings
 
 
 def _rewrapped(text: str) -> str:
@@ -43,6 +46,33 @@ FORMS: dict[str, Callable[[str], str]] = {
 """Form -> function from an item to its text in a document."""
 DILUTIONS = (1, 3, 10)
 """Words around an item, as a multiple of its own."""
+
+
+INJECTED = 60
+"""Items of each form that a build injects."""
+CLEAN_DOCUMENTS = 300
+"""Documents at the start of the corpus that a build puts items into; their order is random."""
+
+
+def recall_of_build(settings: CorpusSettings, texts: Iterable[str]) -> dict[str, Any] | None:
+    """Recall of the search with the settings of a build, for its manifest; None without evaluation sets.
+
+    Args:
+        settings: The settings.
+        texts: Documents of the corpus, in its order.
+    """
+    contamination = settings.contamination
+    if not contamination.against:
+        return None
+    parts = read_items(contamination.against)
+    items = EvaluationItems(parts, contamination.ngram, contamination.coverage)
+    documents = list(islice(texts, CLEAN_DOCUMENTS))
+    return {
+        "texts": len(items.names),
+        "too_short": items.too_short,
+        "injected": INJECTED,
+        "recall": measure_recall(items, parts, documents, INJECTED, settings.seed),
+    }
 
 
 def measure_recall(

@@ -81,6 +81,29 @@ def write_megatron(
     return len(lengths), len(boundaries) - 1
 
 
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The documents of an indexed data set as rows of token ids, for length caches and training.
+
+    The sequences of a document are joined. lazarus-tokenkit finds this function by the entry-point group `lazarus.readers`.
+
+    Args:
+        path: `PREFIX.idx`.
+
+    Raises:
+        SampleError: The files are missing, damaged, or have no token ids.
+    """
+    from lazarus_tokenkit.errors import SampleError
+
+    try:
+        found = MegatronData(path.with_suffix(""))
+    except OutputError as error:
+        raise SampleError(error.message, error.code) from error
+    if found.type.kind == "f":
+        raise SampleError(f"{path}: values of type {found.type} are no token ids", "LD-E145")
+    for sequences in found.by_document():
+        yield {"input_ids": np.concatenate(sequences) if sequences else np.empty(0, np.int64)}
+
+
 class MegatronData:
     """Reads an indexed data set. The ids stay on disk.
 

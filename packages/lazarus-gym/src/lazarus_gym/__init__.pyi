@@ -8,10 +8,10 @@ from .interface import Environment as Environment
 from .interface import Observation as Observation
 from .interface import State as State
 from .interface import Step as Step
-from .rewards import MeanReward as MeanReward
-from .rewards import Reward as Reward
-from .rewards import reward as reward
-from .rewards import reward_replies as reward_replies
+from .rewards.named import MeanReward as MeanReward
+from .rewards.named import Reward as Reward
+from .rewards.named import reward as reward
+from .rewards.named import reward_replies as reward_replies
 from .samples import read_replies as read_replies
 from .samples import read_tasks as read_tasks
 from .samples import write_samples as write_samples

@@ -12,7 +12,7 @@ MAX_DIGITS = 400
 _NUMBER = re.compile(
     r"(?=[-\u2212+]?[$\u20ac\u00a3]?\.?[0-9])(?P<sign>(?<![\w.)])[-\u2212+])?[$\u20ac\u00a3]?"
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)?(?P<places>(?<=[0-9])\.[0-9]+|(?<![0-9.])\.[0-9]+)?"
-    r"(?:\s?/\s?(?P<below>[0-9]+)(?![0-9./]))?(?P<percent>\s?%)?",
+    r"(?:\s?/\s?(?P<below>[0-9]+)(?![0-9/]|\.[0-9]))?(?P<percent>\s?%)?",
     re.ASCII,
 )
 _MARK = "####"
@@ -28,6 +28,16 @@ def last_number(text: str) -> Fraction | None:
     """
     found = [match for match in _NUMBER.finditer(text) if match["whole"] or match["places"]]
     return _value(found[-1]) if found else None
+
+
+def all_numbers(text: str) -> list[Fraction]:
+    """Every number of a text, in order. One with too many digits or a denominator of 0 is left out.
+
+    >>> all_numbers("3 of 4, or 75 %")
+    [Fraction(3, 1), Fraction(4, 1), Fraction(3, 4)]
+    """
+    found = [_value(match) for match in _NUMBER.finditer(text) if match["whole"] or match["places"]]
+    return [each for each in found if each is not None]
 
 
 def gsm8k_answer(text: str) -> Fraction | None:

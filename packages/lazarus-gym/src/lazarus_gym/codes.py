@@ -43,6 +43,16 @@ CODES = {
         "An error in that package",
         "Update the package that the message names, or choose another reward.",
     ),
+    "LG-E123": Code(
+        "A file of rewards is not valid",
+        "A wrong path, a typing error, or a setting that the type does not have",
+        "Correct the line that the message names.",
+    ),
+    "LG-E124": Code(
+        "A row lacks the right answer",
+        "A data set whose answers are in another field, or not numbers",
+        "Set the field `answer` of the reward, or correct the data.",
+    ),
     "LG-E130": Code("No environment has this name", "A typing error", "Choose one that the message lists."),
     "LG-E131": Code(
         "The task or seed of an environment is not valid",
@@ -51,6 +61,26 @@ CODES = {
     ),
     "LG-E132": Code(
         "No episode is in progress", "`step` before `reset`, or after the end", "Call `reset` to begin an episode."
+    ),
+    "LG-E133": Code(
+        "The worker of a jail cannot start",
+        "A module or function that does not exist, fails at import, or needs longer than `start_s`",
+        "Correct the module that the message names, or the Python that runs the worker.",
+    ),
+    "LG-E134": Code(
+        "A call cannot be sent to a jail",
+        "An unknown target, or arguments that are not JSON",
+        "Name a target of the jail; pass numbers, texts, lists and dictionaries.",
+    ),
+    "LG-E135": Code(
+        "A target of an audit does not exist",
+        "A typing error, or a path that is wrong",
+        "Choose a name that the message lists, or a file or folder of tasks.",
+    ),
+    "LG-E136": Code(
+        "reasoning-gym is not installed",
+        "It is no dependency of lazarus-gym",
+        "Install it into an environment of its own, and name the Python of that environment.",
     ),
     "LG-E140": Code(
         "A puzzle server cannot be reached",
@@ -123,5 +153,48 @@ CODES = {
         "A checkpoint of a buffer cannot be read",
         "A wrong path, a changed file, or a newer version of lazarus-gym",
         "Restore it from a backup, or begin a new buffer.",
+    ),
+    "LG-E170": Code(
+        "A text is no address of an OpenEnv server",
+        "A typing error",
+        "Give `ws://HOST:PORT` or `http://HOST:PORT`.",
+    ),
+    "LG-E171": Code(
+        "An OpenEnv server cannot be reached",
+        "No server is running there, or a wrong address",
+        "Start the server, or correct the address.",
+    ),
+    "LG-E172": Code(
+        "An OpenEnv server did not answer in time",
+        "A server that computes a large task, or hangs",
+        "Raise the time limit that the message names, or look at the server.",
+    ),
+    "LG-E173": Code(
+        "The connection to an OpenEnv server was closed",
+        "The server ended or was silent for too long, or an earlier error",
+        "Call `reset` for a new episode; finished episodes are kept.",
+    ),
+    "LG-E174": Code(
+        "A server sent something that OpenEnv's protocol does not have",
+        "It is another kind of server",
+        "Correct the address.",
+    ),
+    "LG-E175": Code(
+        "An OpenEnv server refused a request",
+        "An environment, task or action that it does not have, or an episode that has ended",
+        "Follow the server's message.",
+    ),
+    "LG-E176": Code(
+        "A text is no action of an OpenEnv server",
+        "Its actions have several members",
+        "Give the action as a JSON object, or name the member in `action_field`.",
+    ),
+    "LG-E177": Code(
+        "A client of an OpenEnv server is used wrongly", "`step` or `state` before `reset`", "Call `reset` first."
+    ),
+    "LG-E178": Code(
+        "No environment or family of tasks to export has this name",
+        "A typing error",
+        "Choose one that the message lists.",
     ),
 }

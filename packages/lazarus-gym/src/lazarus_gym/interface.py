@@ -1,9 +1,10 @@
-"""The interface of every environment: `reset`, `step` and `state`, with frozen results.
+"""The interfaces of environments (`reset`, `step` and `state`) and of rewards (`score`), with frozen results.
 
 An *episode* begins with `reset` and ends with a step that is `done` (the task decided it) or `truncated` (a limit did).
 Local environments implement `Environment`; remote ones implement `AsyncEnvironment`, with the same names as coroutines.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -117,4 +118,54 @@ class AsyncEnvironment(Protocol):
 
     async def state(self) -> State:
         """Counters of the episode."""
+        ...
+
+
+Message = Mapping[str, Any]
+"""A message of a conversation, with `role` and `content`."""
+
+
+class AnswerLike(Protocol):
+    """What a reward judges. Any object with these attributes is one, so a trainer needs no class of this package."""
+
+    @property
+    def prompt(self) -> str | Sequence[Message]:
+        """The question, as text or as the messages before the reply."""
+        ...
+
+    @property
+    def completion(self) -> str:
+        """Text of the reply."""
+        ...
+
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """Fields of the data set's row, such as `answer`."""
+        ...
+
+
+class VerdictLike(Protocol):
+    """What a reward returns for an answer."""
+
+    @property
+    def reward(self) -> float | None:
+        """The number to train with; None when `status` is `aborted`."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, float]:
+        """Values of the parts by name, without their weights, for logs."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """`ok` or `aborted`. An aborted answer has no reward: leave it out, do not count it as 0."""
+        ...
+
+
+class Scorer(Protocol):
+    """A reward as a trainer calls it."""
+
+    def score(self, batch: Sequence[AnswerLike], /) -> Sequence[VerdictLike]:
+        """One verdict for each answer, in the same order."""
         ...

@@ -7,7 +7,7 @@ Training reads `messages` of the first form. `lazarus-gym verify` compares repli
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,42 @@ def read_replies(path: Path) -> dict[str, str]:
             case _:
                 raise SamplesError(f'{where}: not a reply; a line is {{"id":"...","reply":"..."}}', "LG-E115")
     return replies
+
+
+def read_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Reads the lines of a data set by `id`; any other members may follow.
+
+    Raises:
+        SamplesError: The file is missing or empty, or a line has no id of its own.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for where, row in _rows(path):
+        key = row.get("id")
+        if not isinstance(key, str):
+            raise SamplesError(f"{where}: no text in `id`: give each line its own id", "LG-E113")
+        if key in rows:
+            raise SamplesError(
+                f"{where}: id {key!r} also occurs in an earlier line: give each line its own id", "LG-E114"
+            )
+        rows[key] = row
+    return rows
+
+
+def check_pairs(ids: Iterable[str], replies: Mapping[str, str]) -> None:
+    """Checks that there is one reply to every id and no other.
+
+    Args:
+        ids: Ids of the tasks, each once.
+        replies: Replies by id.
+
+    Raises:
+        SamplesError: A task without a reply (LG-E116), or a reply without a task (LG-E117).
+    """
+    ids = list(ids)
+    if missing := [each for each in ids if each not in replies]:
+        raise SamplesError(f"{len(missing)} of {len(ids)} tasks have no reply, the first is {missing[0]!r}", "LG-E116")
+    if foreign := replies.keys() - set(ids):
+        raise SamplesError(f"{len(foreign)} replies have no task, one is {min(foreign)!r}", "LG-E117")
 
 
 def _line(task: Task) -> str:

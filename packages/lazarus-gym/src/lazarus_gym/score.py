@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TypeVar
 
-from lazarus_gym.errors import SamplesError
+from lazarus_gym.samples import check_pairs
 from lazarus_gym.tasks.maths import Task, verify
 from lazarus_gym.tasks.questions import ALL_KINDS, Kind
 
@@ -76,12 +76,7 @@ def check_ids(tasks: Sequence[Task], replies: Mapping[str, str]) -> None:
     Raises:
         SamplesError: A task without a reply, or a reply without a task.
     """
-    if missing := [task.id for task in tasks if task.id not in replies]:
-        raise SamplesError(
-            f"{len(missing)} of {len(tasks)} tasks have no reply, the first is {missing[0]!r}", "LG-E116"
-        )
-    if foreign := replies.keys() - {task.id for task in tasks}:
-        raise SamplesError(f"{len(foreign)} replies have no task, one is {min(foreign)!r}", "LG-E117")
+    check_pairs([task.id for task in tasks], replies)
 
 
 def by_kind(values: Iterable[tuple[Kind, Value]]) -> "dict[str, list[Value]]":

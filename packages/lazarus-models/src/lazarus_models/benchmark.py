@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from lazarus_models.backend import BLAS, mx
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation.autoregressive import generate_tokens
 from lazarus_models.generation.batch import BatchRunner, Entry
 from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
 from lazarus_models.generation.sampling import GenerationConfig
+from lazarus_models.generation.steps import generate_tokens
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import parameter_count
 

@@ -22,6 +22,7 @@ from lazarus_plan.format.step_codec import encode_lines
 from lazarus_plan.format.store import check_replaceable, new_folder, write_lines, write_rest
 from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.malloc_hint import keep_freed
+from lazarus_plan.numbering import Numbering, plain_ranges
 from lazarus_plan.packing.estimate import check_room, estimate_plan
 from lazarus_plan.packing.items import Items, Placed, apply_policies, resolve
 from lazarus_plan.packing.mixture import stages_of
@@ -125,12 +126,13 @@ def assemble(
 ) -> BatchPlan:
     """Join placed epochs into one plan. Its fingerprints are empty.
 
+    Samples get the numbers of the metadata's `numbering`.
+
     Args:
         items: Items of all sources.
         epochs: Placed items of each epoch, in order; at least one.
         metadata: Metadata of the plan, with its resolved configuration.
-        prefixes: First 4 bytes of the digests of row and tokens of each sample, uint32 (samples, 2), or None if
-            unknown.
+        prefixes: From `prefixes_of`.
     """
     start, item, length = (
         _concatenate(columns)
@@ -138,24 +140,33 @@ def assemble(
     )
     step_splits = _joined_splits([np.diff(epoch.step_splits) for epoch in epochs])
     row_lens = np.concatenate([epoch.row_lens for epoch in epochs])
-    sample = items.samples(item)
+    numbering = Numbering.of_plan(metadata)
+    sample = numbering.numbers(items.samples(item))
     span_start = items.span_starts(item)
     if span_start.flags.writeable:  # some samples are cut
         _mark_full(span_start, length, step_splits, metadata.config)
+    if prefixes is not None:
+        prefixes = numbering.by_number(prefixes)
     return BatchPlan(metadata, {}, sample, start, length, step_splits, row_lens, span_start, prefixes)
 
 
-def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:
-    """The metadata of the length caches."""
-    offsets = np.cumsum([0, *map(len, caches)]).tolist()
+def sources_of(caches: Sequence[LengthCache], numbering: Numbering | None = None) -> tuple[Source, ...]:
+    """The metadata of the length caches.
+
+    Args:
+        caches: The length caches, one per source.
+        numbering: Numbers of their samples; None if the sources follow one another.
+    """
+    if numbering is None:
+        numbering = Numbering(plain_ranges(list(map(len, caches))), len(caches))
     return tuple(
         Source(name=utf8_name(cache.name), offset=offset, count=len(cache), lengths=cache.digest)
-        for cache, offset in zip(caches, offsets, strict=False)
+        for cache, offset in zip(caches, numbering.offsets, strict=True)
     )
 
 
 def prefixes_of(caches: Sequence[LengthCache]) -> NDArray[np.uint32] | None:
-    """Row and token prefixes of all samples, if every cache has them."""
+    """Row and token prefixes of all samples in the order of the caches, uint32 (samples, 2), if every cache has them."""
     prefixes = [cache.prefixes for cache in caches]
     known = [each for each in prefixes if each is not None]
     return np.concatenate(known) if len(known) == len(prefixes) else None

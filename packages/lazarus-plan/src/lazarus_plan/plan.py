@@ -19,6 +19,8 @@ from lazarus_plan.config import PlanConfig
 
 FORMAT_VERSION = 2
 """Version 2: `plan_id` covers data, template, tokenizer and parent too; version 1 left them out."""
+NEWEST_VERSION = 3
+"""Version 3 is version 2 with a list of the ranges of sample numbers. Only plans that need the list have it (`numbering`)."""
 Integers = NDArray[np.signedinteger[Any]]
 """A column with 4 bytes per element if its values allow, which halves the memory of a large plan."""
 WHOLE = -1
@@ -128,6 +130,10 @@ Count = Annotated[int, Field(ge=0, le=MAX_INTEGER, strict=True)]
 """A number in a stored document."""
 
 
+Ranges = tuple[tuple[Count, Count], ...]
+"""Pairs of a source and a number of rows; each gives the next sample numbers to the next rows of its source."""
+
+
 class Source(BaseModel):
     """A length cache of the plan."""
 
@@ -136,7 +142,7 @@ class Source(BaseModel):
     name: str
     """File name of the length cache."""
     offset: Count
-    """Added to a position in the cache to get the sample number of the plan."""
+    """Number of its first sample. Further samples follow it, unless the plan lists its ranges (`numbering`)."""
     count: Count
     """Samples in the cache."""
     lengths: str
@@ -217,6 +223,8 @@ class Metadata(BaseModel):
     epochs: tuple[Epoch, ...]
     excluded: Excluded = Excluded()
     parent: Parent | None = None
+    numbering: Ranges | None = None
+    """Ranges of sample numbers, for a plan that was rebased with rows appended to a source before the last one."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +234,7 @@ class BatchPlan:
     Args:
         metadata: Configuration, sources and epochs.
         fingerprints: `fingerprints.json`: the chain, `plan_sha256`, `merkle_root`, `plan_id`.
-        sample: Position in the length caches, step by step, (N,).
+        sample: Sample numbers, step by step, (N,). `lazarus_plan.numbering` gives their sources and positions.
         start: First token in the step's flat buffer, (N,).
         length: Tokens, in 2 bytes if `row_len` allows; convert to a wider type before adding, (N,).
         step_splits: Step i places sample[step_splits[i]:step_splits[i + 1]], int64 (S + 1,).

@@ -2,7 +2,7 @@
 
 Use it in the middle of a run when data was corrected or added, or for another budget or number of epochs. The child's
 metadata names its parent and the Merkle root of the common steps, so a checkpoint of the parent at that step can continue
-with the child.
+with the child. All samples keep their numbers; appended rows get the next ones (`lazarus_plan.numbering`).
 
 Kept epochs and stages stay unchanged. In the stage that the cut falls into, every sample is placed as often as is still
 due: pass t of a source uses the samples that the kept steps placed at most t times.
@@ -20,9 +20,10 @@ from lazarus_plan.errors import PlanningError, StalePlan
 from lazarus_plan.format.fingerprint import digest_lines, fingerprint_plan
 from lazarus_plan.format.step_codec import encode_lines
 from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.numbering import NUMBERED_VERSION, Numbering
 from lazarus_plan.packing.items import Items, Placed, apply_policies
 from lazarus_plan.packing.mixture import stages_of
-from lazarus_plan.plan import BatchPlan, Epoch, Integers, Parent, StagePart
+from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Epoch, Integers, Parent, StagePart
 
 FIXED = ("row_len", "align", "mode", "bucket_edges", "oversize", "repeats", "stages")
 """Settings that must not change."""
@@ -39,7 +40,7 @@ def rebase_plan(
         parent: The plan that the run followed.
         steps: Number of trained steps.
         lengths: Length caches of the current data, one per source. Samples of the kept steps must have their old
-            positions; with several sources only the last one may have grown.
+            positions. Rows may be appended to any source.
         config: Configuration of the rest; None keeps the parent's. Budget, epochs, seed, window and the policy for empty
             samples may change.
 
@@ -50,8 +51,9 @@ def rebase_plan(
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
     config = _settle(parent, steps, config or parent.metadata.config)
     _check_sources(parent, caches)
+    numbering = Numbering.of_plan(parent.metadata).extended(list(map(len, caches)))
     items, excluded = apply_policies(caches, config)
-    kept = _Kept.of(parent, steps, items, caches)
+    kept = _Kept.of(parent, steps, items, caches, numbering)
     before = {epoch.epoch: epoch for epoch in parent.metadata.epochs if epoch.first_step < steps}
     if len(before) > config.epochs:
         raise PlanningError(f"{config.epochs} epochs end before step {steps}", "LP-E134")
@@ -69,9 +71,11 @@ def rebase_plan(
     earlier = parent.metadata.parent
     metadata = parent.metadata.model_copy(
         update={
+            "plan_format_version": FORMAT_VERSION if numbering.stored is None else NUMBERED_VERSION,
             "config": config,
             "seed": config.seed,
-            "sources": sources_of(caches),
+            "sources": sources_of(caches, numbering),
+            "numbering": numbering.stored,
             "epochs": tuple(epochs),
             "excluded": excluded,
             "parent": Parent(
@@ -83,7 +87,8 @@ def rebase_plan(
         }
     )
     plan = assemble(items, placed, metadata, prefixes_of(caches))
-    return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan), metadata.parent))
+    prints = fingerprint_plan(caches, config, encode_lines(plan), metadata.parent, metadata.numbering)
+    return replace(plan, fingerprints=prints)
 
 
 def rebuild_child(child: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
@@ -100,7 +105,7 @@ def rebuild_child(child: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
     assert parent is not None, "asked for rebased plans only"
     again = rebase_plan(child, parent.steps, caches, child.metadata.config)
     metadata = again.metadata.model_copy(update={"parent": parent})
-    prints = fingerprint_plan(caches, metadata.config, encode_lines(again), parent)
+    prints = fingerprint_plan(caches, metadata.config, encode_lines(again), parent, metadata.numbering)
     return replace(again, metadata=metadata, fingerprints=prints)
 
 
@@ -128,10 +133,10 @@ def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:
 
 
 def _check_sources(parent: BatchPlan, caches: Sequence[LengthCache]) -> None:
-    """Check that every sample of the parent still has its number.
+    """Check that every sample of the parent is still there.
 
     Raises:
-        PlanningError: The sources differ, or one before the last has grown.
+        PlanningError: The number of sources differs.
         StalePlan: Rows are missing.
     """
     about = parent.metadata.sources
@@ -140,12 +145,6 @@ def _check_sources(parent: BatchPlan, caches: Sequence[LengthCache]) -> None:
     for source, cache in zip(about, caches, strict=True):
         if len(cache) < source.count:
             raise StalePlan(f"{cache.name} has {len(cache)} samples, the plan has {source.count}", "LP-E130")
-        if len(cache) > source.count and source is not about[-1]:
-            raise PlanningError(
-                f"{cache.name} has grown, which would give the samples of later sources other numbers: append rows to the "
-                "last source",
-                "LP-E134",
-            )
 
 
 @dataclass(frozen=True)
@@ -156,14 +155,18 @@ class _Kept:
         plan: The parent's first steps.
         items: Items of the current data.
         item: Position in Items of every placed sample of `plan`, (N,).
+        numbering: Sample numbers of the current data.
     """
 
     plan: BatchPlan
     items: Items
     item: Integers
+    numbering: Numbering
 
     @classmethod
-    def of(cls, parent: BatchPlan, steps: int, items: Items, caches: Sequence[LengthCache]) -> "_Kept":
+    def of(
+        cls, parent: BatchPlan, steps: int, items: Items, caches: Sequence[LengthCache], numbering: Numbering
+    ) -> "_Kept":
         """Find the placed samples of the kept steps among the items.
 
         Raises:
@@ -172,24 +175,27 @@ class _Kept:
         plan = parent.steps(0, steps)
         place, length = _piece_ids(plan.sample, plan.span_start), plan.length
         every = np.arange(len(items))
-        samples = items.samples(every)
+        samples = numbering.numbers(items.samples(every))
         span_starts = items.span_starts(every)
         pieces = _piece_ids(samples, span_starts)
-        item = np.minimum(np.searchsorted(pieces, place), len(pieces) - 1)
+        # Items are in the order of the sources; their sample numbers ascend only if the sources follow one another.
+        order = every if numbering.stored is None else np.argsort(pieces)
+        item = order[np.minimum(np.searchsorted(pieces, place, sorter=order), len(pieces) - 1)]
         is_other = (pieces[item] != place) | (items.length[item] != length)
         trained = np.zeros(sum(source.count for source in parent.metadata.sources), dtype=np.bool_)
         trained[plan.sample] = True
         is_other |= _has_other_end(parent, trained, (samples, span_starts, items.length))[plan.sample]
         prefixes = prefixes_of(caches)
         if prefixes is not None and parent.prefixes is not None:
-            is_other |= (prefixes[: len(trained)] != parent.prefixes).any(axis=1)[plan.sample]
+            now = numbering.by_number(prefixes)
+            is_other |= (now[: len(trained)] != parent.prefixes).any(axis=1)[plan.sample]
         if is_other.any():
             raise StalePlan(
                 f"sample {int(plan.sample[np.argmax(is_other)])} was trained and has another length or other content now: "
                 "append or correct only rows that are not trained yet, and keep the positions of the others",
                 "LP-E130",
             )
-        return cls(plan, items, item)
+        return cls(plan, items, item, numbering)
 
     def finish_epoch(self, epoch: Epoch, config: PlanConfig) -> Placed:
         """Complete an epoch of which some or all steps are kept: whole kept stages, the rest of a partial one, new ones.
@@ -231,7 +237,8 @@ class _Kept:
         for source, (whole, _) in zip(about.sources, about.passes, strict=True):
             lacking = np.flatnonzero(counts[self.items.of(source)] < whole)
             if len(lacking):
-                sample = int(self.items.samples(lacking[:1] + self.items.of(source).start)[0])
+                first = self.items.samples(lacking[:1] + self.items.of(source).start)
+                sample = int(self.numbering.numbers(first)[0])
                 raise PlanningError(
                     f"stage {number} of the epoch is trained, without sample {sample}: rebase at the end of an epoch to add rows",
                     "LP-E134",

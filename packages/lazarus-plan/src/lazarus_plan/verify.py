@@ -7,7 +7,7 @@ import numpy as np
 
 from lazarus_core.bounded import open_file
 from lazarus_plan.build import build_plan
-from lazarus_plan.checks.against_data import check_files, check_lengths
+from lazarus_plan.checks.against_data import check_files, check_lengths, with_companions
 from lazarus_plan.checks.artifact import load_plan
 from lazarus_plan.checks.diff import first_difference
 from lazarus_plan.checks.documents import check_prefixes, identity_of, load_documents
@@ -63,7 +63,7 @@ def verify_plan(
     path = Path(path)
     if expect is not None:
         resolve_pin(expect)  # a pin that cannot be read is refused before the plan is
-    for file in data:
+    for file in with_companions(data):
         open_file(file).close()  # as is a file
     if is_lock(path):
         if sample is not None or recipe is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazarus_tokenkit.lengths.chunks import WORKERS
 from lazarus_tokenkit.lengths.measure import CHUNK
-from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
+from lazarus_tokenkit.tokenizers.backends.parallelism import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import (
     EXTRAS,
     PACKAGES,

@@ -202,6 +202,24 @@ CODES = {
         "Both registered the suffix in `lazarus.readers`",
         "Uninstall one of the packages that the message names.",
     ),
+    "LT-E325": Code(
+        "A shard of a corpus is not as the corpus's manifest says",
+        "A damaged disk, an edit, or a file that was added to the folder",
+        "Check the corpus with `lazarus data corpus verify`, and build it again.",
+    ),
+    "LT-E326": Code(
+        "A row of token ids has a field that is not as it must be",
+        "Labels that are shifted, padding, or a mask of another length",
+        "Correct the field that the message names.",
+    ),
+    "LT-E327": Code(
+        "A sample of token ids has no text",
+        "An analysis of texts was asked for",
+        "Give the data that the ids were made from.",
+    ),
+    "LT-E328": Code(
+        "A token id is not in the vocabulary", "Ids of another tokenizer", "Give the tokenizer that made the ids."
+    ),
     "LT-E401": Code(
         "The tokenizer differs from a saved fingerprint",
         "Another version or another tokenizer",

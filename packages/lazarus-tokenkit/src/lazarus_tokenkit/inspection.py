@@ -11,16 +11,18 @@ from lazarus_tokenkit.encoding.encoder import Encoder
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.lengths.stats import QUANTILES
 from lazarus_tokenkit.samples.documents import sample_text
-from lazarus_tokenkit.samples.files import NO_FILE, Paths
+from lazarus_tokenkit.samples.files import Paths
 from lazarus_tokenkit.samples.kinds import (
     ChatSample,
     CompletionSample,
+    IdsSample,
     LabelledSample,
     PreferenceSample,
     PromptSample,
     Sample,
     TextSample,
 )
+from lazarus_tokenkit.samples.placed_row import NO_FILE
 from lazarus_tokenkit.samples.read import Row, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
 from lazarus_tokenkit.samples.useless import has_empty_answer, has_equal_answers
@@ -33,6 +35,7 @@ KINDS: dict[type[Any], str] = {
     PreferenceSample: "preference",
     LabelledSample: "prompt, completion and label",
     PromptSample: "prompt",
+    IdsSample: "token ids",
 }
 NUM_PLACES = 3
 """Number of rows that are listed for each problem."""
@@ -114,7 +117,7 @@ def inspect_samples(
     try:
         for row in read_rows(paths, fields):
             form = KINDS[type(row.sample)]
-            lengths.append(len(encoder.encode(row.sample).ids) if with_tokens else len(sample_text(row.sample)))
+            lengths.append(len(encoder.encode(row.sample).ids) if with_tokens else len(_text(row.sample, encoder)))
             roles.update(message.role for message in _messages(row.sample))
             if len(shown) < num_rows:
                 shown.append(_shown(row.sample, encoder))
@@ -147,6 +150,8 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
         problems.append("the same content as an earlier row")
     if has_equal_answers(sample):
         problems.append("chosen and rejected are equal")
+    if isinstance(sample, IdsSample):
+        return problems
     if has_empty_answer(sample) or not sample_text(sample).strip():
         problems.append("empty text or answer: no token to learn from")
     text = sample_text(sample)
@@ -157,9 +162,15 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
     return problems
 
 
+def _text(sample: Sample, encoder: Encoder) -> str:
+    return (
+        encoder.tokenizer.decode(encoder.encode(sample).ids) if isinstance(sample, IdsSample) else sample_text(sample)
+    )
+
+
 def _messages(sample: Sample) -> Sequence[Any]:
     match sample:
-        case TextSample():
+        case TextSample() | IdsSample():
             return ()
         case PreferenceSample():
             return (*sample.prompt, *sample.chosen, *sample.rejected)

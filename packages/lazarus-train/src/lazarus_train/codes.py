@@ -241,6 +241,16 @@ CODES = {
         "The run was edited, or it continued",
         "Compare with the recorded head.",
     ),
+    "LR-E216": Code(
+        "A shard, the manifest or a source of the corpus of a run was changed",
+        "An edit, a new download, or another build of the corpus",
+        "Restore what the message names, or build corpus, lengths and plan again.",
+    ),
+    "LR-E217": Code(
+        "Sources are given, and the data of the run are of no corpus",
+        "Lengths of other files, or of an earlier version",
+        "Leave `--sources` out, or build lengths of the shards and plan again.",
+    ),
     "LR-E220": Code(
         "Loss or gradient is NaN or infinite",
         "A learning rate that is too high, or broken rows",
@@ -256,5 +266,35 @@ CODES = {
         "Another process of the run ended",
         "A crash or a lost machine",
         "Run the same command to continue from the newest checkpoint.",
+    ),
+    "LR-E250": Code(
+        "The reward or the environment of a run is not there",
+        "A wrong name, a wrong path, or a package that is not installed",
+        "Give a name that the message lists, a .toml file or MODULE:FUNCTION, or install the package.",
+    ),
+    "LR-E251": Code(
+        "A reward or an environment does not have the form that a run needs",
+        "A package or a module with other names or results",
+        "Give the object a method `score` with one verdict for each answer, or update its package.",
+    ),
+    "LR-E252": Code(
+        "A sample has no prompt to answer",
+        "A pair of answers, a document, or a conversation that begins with its answer",
+        "Give rows with `prompt`, or with `messages` that begin with the user.",
+    ),
+    "LR-E253": Code(
+        "The chat template does not fit a conversation with an environment",
+        "A template that changes an earlier answer when a message follows it",
+        "Give another template, such as chatml.",
+    ),
+    "LR-E254": Code(
+        "The run has no roll-outs to draw again",
+        "A run of another objective, or one whose checkpoints were removed",
+        "Use `replay` on runs of `train grpo` and `train ppo` that keep checkpoints.",
+    ),
+    "LR-E255": Code(
+        "An answer differs when it is drawn again from the weights before its step",
+        "The roll-outs or the weights were edited, or another machine computes other bits",
+        "Repeat it on the machine of the run; if it still differs, do not trust the run.",
     ),
 }

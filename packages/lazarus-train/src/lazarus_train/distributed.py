@@ -94,6 +94,23 @@ class ProcessGroup:
         """Combines arrays of equal shape that each process filled at different positions, with zeros elsewhere."""
         return mine if self.size == 1 else np.array(self._all_sum(mx.array(mine)), dtype=np.uint8)
 
+    def gather(self, mine: bytes) -> list[bytes]:
+        """The bytes of every process, in the order of ranks, on every process.
+
+        Args:
+            mine: Bytes of this process, of any length.
+        """
+        if self.size == 1:
+            return [mine]
+        sizes = np.zeros((self.size, 8), dtype=np.uint8)
+        sizes[self.rank] = np.frombuffer(len(mine).to_bytes(8, "little"), dtype=np.uint8)
+        ends = np.cumsum([int.from_bytes(each.tobytes(), "little") for each in self.join_bytes(sizes)]).tolist()
+        whole = np.zeros(max(1, ends[-1]), dtype=np.uint8)
+        starts = [0, *ends[:-1]]
+        whole[starts[self.rank] : ends[self.rank]] = np.frombuffer(mine, dtype=np.uint8)
+        joined = self.join_bytes(whole).tobytes()
+        return [joined[start:end] for start, end in zip(starts, ends, strict=True)]
+
     def check_same(self, **things: object) -> None:
         """Checks that all processes have the same settings. It is also a barrier.
 

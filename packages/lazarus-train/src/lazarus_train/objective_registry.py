@@ -27,6 +27,8 @@ BUILT_IN = {
     "reward": "lazarus_train.objectives.reward:RewardObjective",
     "classification": "lazarus_train.objectives.classification:ClassificationObjective",
     "regression": "lazarus_train.objectives.regression:RegressionObjective",
+    "grpo": "lazarus_train.objectives.grpo:GrpoObjective",
+    "ppo": "lazarus_train.objectives.ppo:PpoObjective",
 }
 """Objectives of this package: one line each, kind to `module:class`."""
 _METHODS = ("bind", "loss", "loss_normalizer", "measure", "prepare", "sequence_head")
@@ -47,6 +49,16 @@ class RunFields(Protocol):
         """Settings of adapters; None trains all weights."""
         ...
 
+    @property
+    def neftune_alpha(self) -> float | None:
+        """Strength of noise on the embeddings; None for none."""
+        ...
+
+    @property
+    def ema(self) -> float | None:
+        """Decay of the moving average of the weights; None for none."""
+        ...
+
 
 class ObjectiveSettings(BaseModel, frozen=True):
     """Base of the settings of an objective. A subclass declares `kind` as a `Literal` with that default."""
@@ -61,6 +73,8 @@ class ObjectiveSettings(BaseModel, frozen=True):
         """The settings of this package's objectives: what `TrainConfig.objective` may be (see `lazarus_core.settings.schema`)."""
         return tuple(settings_type(kind) for kind in BUILT_IN)
 
+    needs_value: ClassVar[bool] = False
+    """Whether the model in training gets a value head."""
     allows_generation: ClassVar[bool] = False
     """Whether the trained model generates text from left to right, so that `sample_prompts` make sense."""
 

@@ -95,6 +95,9 @@ class RunSettings(TrainConfig):
     log_to: tuple[LoggerName, ...] = ()
     """Send the figures to tensorboard, wandb or both as well."""
 
+    control: bool = False
+    """Train a second run with random rewards into the folder `control` of this run, to compare their curves."""
+
     def train_config(self) -> TrainConfig:
         """The settings for `train`."""
         return TrainConfig.model_validate({name: getattr(self, name) for name in TrainConfig.model_fields})

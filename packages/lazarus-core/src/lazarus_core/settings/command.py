@@ -10,10 +10,11 @@ import typer
 
 from lazarus_core.console import show_line, warn
 from lazarus_core.settings.file import Unwrap
-from lazarus_core.settings.layers import Layers, Model, SettingsError, Source
+from lazarus_core.settings.layers import Layers, Model
 from lazarus_core.settings.options import Option, parameters_of, values_of
 from lazarus_core.settings.schema import Key, schema_of
 from lazarus_core.settings.show import settings_lines
+from lazarus_core.settings.sources import SettingsError, Source
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

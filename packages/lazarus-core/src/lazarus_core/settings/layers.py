@@ -18,63 +18,37 @@ directory. What is wrong in a file is one line for each problem: file, line, key
 {'steps': 'flag', 'optimizer.rate': 'set'}
 """
 
-import contextlib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from lazarus_core.canonical import JSON
-from lazarus_core.errors import InputError
 from lazarus_core.reasons import plain_reason
 from lazarus_core.settings.file import Unwrap, read_settings
-from lazarus_core.settings.schema import Key, Schema, Setting, dotted, expected, fits, leaves, members, schema_of
+from lazarus_core.settings.file_paths import from_folder
+from lazarus_core.settings.schema import Key, Schema, Setting, dotted, expected, fits, leaves, schema_of
+from lazarus_core.settings.set_values import map_value, parsed
+from lazarus_core.settings.sources import (
+    CONTRADICTION,
+    DEFAULT,
+    MALFORMED_SET,
+    UNFIT,
+    UNKNOWN,
+    SettingsError,
+    Source,
+    short,
+    unfit,
+)
 
-UNKNOWN, UNFIT, CONTRADICTION, MALFORMED_SET = "LR-E181", "LR-E182", "LR-E183", "LR-E184"
 Model = TypeVar("Model", bound=BaseModel)
-Kind = Literal["default", "file", "set", "flag"]
-_RANKS: dict[Kind, int] = {"default": 0, "file": 1, "set": 2, "flag": 3}
-_SHOWN_CHARS, _SHOWN_NAMES = 60, 20
 
 
-class Source(NamedTuple):
-    """Where a setting comes from."""
-
-    kind: Kind
-    place: str = ""
-    """`run.toml:7`, `--set optimizer.name`, or the flag."""
-
-    @property
-    def rank(self) -> int:
-        """Higher ranks replace lower ones."""
-        return _RANKS[self.kind]
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the setting was given by its key, in a file or `--set`."""
-        return self.kind in ("file", "set")
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.place}" if self.kind in ("file", "flag") and self.place else self.kind
-
-
-DEFAULT = Source("default")
-
-
-class SettingsError(InputError):
-    """Settings that cannot be used.
-
-    Args:
-        problems: One line for each, with its code.
-    """
-
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        super().__init__(*problems[-1])
-        self.problems = tuple(problems)
+_SHOWN_NAMES = 20
+"""A table with more settings than these is not listed in a message."""
 
 
 class Layers(Generic[Model]):
@@ -211,7 +185,7 @@ class Layers(Generic[Model]):
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            words = f"--set {_short(text)}: give NAME=VALUE, as --set optimizer.learning_rate=1e-4"
+            words = f"--set {short(text)}: give NAME=VALUE, as --set optimizer.learning_rate=1e-4"
             self._problems.append((words, MALFORMED_SET))
             return
         key = self._split(name)
@@ -221,14 +195,14 @@ class Layers(Generic[Model]):
             self._refuse_unknown(key, source)
         elif len(key) > len(setting.key):
             entries: JSON = dict(self._values.get(setting.key) or {})
-            entries[".".join(key[len(setting.key) :])] = _parsed(value, _map_value(setting))
+            entries[".".join(key[len(setting.key) :])] = parsed(value, map_value(setting))
             self._put(setting, entries, source)
         elif setting.is_table and value.strip() != "null":
-            self._add_table({key[-1]: _parsed(value, dict)}, key[:-1], lambda _: source, None)
+            self._add_table({key[-1]: parsed(value, dict)}, key[:-1], lambda _: source, None)
         elif value.strip() == "null" and not setting.allows_null:
             self.drop(key)
         else:
-            self._put(setting, _parsed(value, setting.annotation), source)
+            self._put(setting, parsed(value, setting.annotation), source)
 
     def _exists(self, key: Key) -> bool:
         return any(each[: len(key)] == key for each in self._values)
@@ -249,14 +223,15 @@ class Layers(Generic[Model]):
             if setting is None:
                 self._refuse_unknown(key, source(key))
             elif not setting.is_table:
-                self._put(setting, self._placed(setting, value, folder), source(key))
+                placed = value if folder is None else from_folder(setting, value, folder, is_name=key in self._names)
+                self._put(setting, placed, source(key))
             elif isinstance(value, dict):
                 self._put(setting, {}, source(key))
                 self._add_table(cast("JSON", value), key, source, folder)
             elif value is None and setting.allows_null:
                 self._put(setting, None, source(key))
             else:
-                self._problems.append((_unfit(source(key), setting, value, "a table"), UNFIT))
+                self._problems.append((unfit(source(key), setting, value, "a table"), UNFIT))
 
     def _put(self, setting: Setting, value: Any, source: Source) -> None:
         key = setting.key
@@ -270,28 +245,6 @@ class Layers(Generic[Model]):
         if setting.is_table:
             self.drop(key)
         self._values[key], self._sources[key] = value, source
-
-    def _placed(self, setting: Setting, value: Any, folder: Path | None) -> Any:
-        """A value of a file with its paths, relative to the file's folder, as paths from here."""
-        if folder is None:
-            return value
-        if setting.key in self._names:
-            is_path = (
-                isinstance(value, str) and value and (value.startswith(("./", "../")) or _is_there(folder / value))
-            )
-            return str(folder / value) if is_path else value
-        if not _holds_paths(setting.annotation):
-            return value
-        match value:
-            case str():
-                return str(folder / value)
-            case list():
-                return [str(folder / each) if isinstance(each, str) else each for each in cast("list[Any]", value)]
-            case dict():
-                pairs = cast("JSON", value).items()
-                return {name: str(folder / each) if isinstance(each, str) else each for name, each in pairs}
-            case _:
-                return value
 
     def _refuse_unknown(self, key: Key, source: Source) -> None:
         near = self.schema.near(key)
@@ -313,7 +266,7 @@ class Layers(Generic[Model]):
             if not source.is_named or setting.is_table:
                 continue
             if not fits(value, setting.annotation):
-                self._problems.append((_unfit(source, setting, value, expected(setting)), UNFIT))
+                self._problems.append((unfit(source, setting, value, expected(setting)), UNFIT))
             elif (words := self._without_effect(key)) is not None:
                 self._problems.append((f"{source.place}: {words}", CONTRADICTION))
 
@@ -359,10 +312,10 @@ class Layers(Generic[Model]):
         if setting is None:
             return f"{source.place}: {plain_reason(str(detail['msg']))}", UNFIT
         if not setting.is_map or str(detail["type"]).startswith(("greater_than", "less_than", "finite")):
-            return _unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
+            return unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
         said, shown = (
             plain_reason(str(detail["msg"])),
-            _short(json.dumps(detail["input"], ensure_ascii=False, default=str)),
+            short(json.dumps(detail["input"], ensure_ascii=False, default=str)),
         )
         return f"{source.place}: `{dotted(key)}`: {said[:1].lower()}{said[1:]}, not {shown}", UNFIT
 
@@ -423,53 +376,3 @@ def load_settings(
     layers.add_sets(sets)
     layers.add_flags(flags or {})
     return layers.settings()
-
-
-def _unfit(source: Source, setting: Setting, value: Any, wanted: str) -> str:
-    shown = _short(json.dumps(value, ensure_ascii=False, default=str))
-    return f"{source.place}: `{dotted(setting.key)}` is {shown}: give {wanted}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
-
-
-def _holds_paths(annotation: Any) -> bool:
-    found = members(annotation)
-    return any(
-        part is Path or (get_origin(part) in (tuple, list, dict) and any(map(_holds_paths, get_args(part))))
-        for part in found
-    )
-
-
-def _is_there(path: Path) -> bool:
-    with contextlib.suppress(OSError, ValueError):
-        return path.exists()
-    return False
-
-
-def _map_value(setting: Setting) -> Any:
-    return next(get_args(part)[1] for part in members(setting.annotation) if get_origin(part) is dict)
-
-
-def _parsed(text: str, annotation: Any) -> Any:
-    """A value of `--set` as the type of its setting asks for; what cannot be read stays a text and is refused by its type."""
-    if text.strip() == "null":
-        return None
-    parts = members(annotation)
-    holds_many = any(get_origin(part) in (tuple, list, dict) or part is dict for part in parts)
-    if (text.lstrip().startswith(("[", "{")) and holds_many) or text.lstrip().startswith(('"', "'")):
-        return _from_toml(text)
-    if any(part is str or part is Path or get_origin(part) is Literal for part in parts):
-        return text
-    if any(get_origin(part) in (tuple, list) for part in parts):
-        inner = next(part for part in parts if get_origin(part) in (tuple, list)).__args__[0]
-        return [_parsed(each.strip(), inner) for each in text.split(",")] if text else []
-    return _from_toml(text)
-
-
-def _from_toml(text: str) -> Any:
-    with contextlib.suppress(tomllib.TOMLDecodeError, ValueError, RecursionError):
-        if "\n" not in text:
-            return tomllib.loads(f"value = {text}")["value"]
-    return text

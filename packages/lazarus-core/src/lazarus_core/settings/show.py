@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from lazarus_core.settings.layers import DEFAULT, Source
 from lazarus_core.settings.schema import Key, dotted, leaves
+from lazarus_core.settings.sources import DEFAULT, Source
 
 if TYPE_CHECKING:
     from lazarus_core.canonical import JSON

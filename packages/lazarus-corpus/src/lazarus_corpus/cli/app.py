@@ -7,6 +7,7 @@ from lazarus_core.console import version_option
 from lazarus_corpus.cli.building import analyze, build
 from lazarus_corpus.cli.checking import card, contamination, verify
 from lazarus_corpus.cli.conversing import conversations, dialogues, preferences
+from lazarus_corpus.cli.packing import pack
 from lazarus_corpus.cli.parts import dedup, split
 
 app = App(
@@ -14,7 +15,8 @@ app = App(
     help="Raw documents to clean, deduplicated, split samples; the same in any order.",
     no_args_is_help=True,
 )
-for command in (build, analyze, dedup, contamination, split, conversations, preferences, dialogues, card, verify):
+COMMANDS = (build, analyze, dedup, contamination, split, conversations, preferences, dialogues, pack, card, verify)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lazarus_core.console import show, show_line, write
 from lazarus_corpus.cli.options import Data, Json, settings_of
+
+if TYPE_CHECKING:
+    from lazarus_corpus.contamination import EvaluationItems
 
 
 def verify(
@@ -40,8 +43,22 @@ def verify(
 
 
 def contamination(
-    against: Annotated[list[Path], typer.Option("--against", help="Evaluation set; again for more.")],
-    data: Annotated[list[Path], typer.Option("-d", "--data", help="A file or folder of documents; again for more.")],
+    against: Annotated[list[Path] | None, typer.Option("--against", help="Evaluation set; again for more.")] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-d", "--data", help="A file or folder of documents; again for more. With --run: where its data are now."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", help="A run's folder: its data are searched, and the steps that saw a document are listed."
+        ),
+    ] = None,
+    batch_plan: Annotated[
+        Path | None, typer.Option("--batch-plan", help="With --run: present location of its plan.")
+    ] = None,
     coverage: Annotated[
         float, typer.Option("--coverage", min=0.01, max=1, help="Share of an item's n-grams from which it counts.")
     ] = 0.35,
@@ -55,17 +72,44 @@ def contamination(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the injection.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Find documents with items of evaluation sets: exit 1 if there are any.
+    """Find documents with items of evaluation sets: exit 1 if there are any; with --run, if a step saw one.
+
+    With --run, documents that the corpus of the run's data flagged are listed too, also without --against.
 
     Example: --against test.jsonl -d documents.jsonl --recall 100
+    Example: --against test.jsonl --run run
     """
-    from lazarus_corpus.build import from_files
+    from lazarus_core.settings import missing
     from lazarus_corpus.contamination import EvaluationItems, read_items
+
+    if run is None and not data:
+        raise missing("'-d' / '--data'")
+    if run is None and not against:
+        raise missing("'--against'")
+    if batch_plan is not None and run is None:
+        raise typer.BadParameter("needs --run", param_hint="'--batch-plan'")
+    if recall and run is not None:
+        raise typer.BadParameter("not with --run: measure it on the documents", param_hint="'--recall'")
+    parts = read_items(against) if against else []
+    items = EvaluationItems(parts, ngram, coverage) if against else None
+    if run is not None:
+        found = _show_run(run, data or [], batch_plan, items, as_json)
+    else:
+        assert items is not None and data, "checked above"
+        found = _show_documents(items, parts, data, recall, seed, as_json)
+    if found:
+        raise typer.Exit(1)
+
+
+def _show_documents(
+    items: "EvaluationItems", parts: list[tuple[str, str]], data: list[Path], recall: int, seed: int, as_json: bool
+) -> int:
+    """Prints the documents with items and a summary; returns their number."""
+    from lazarus_corpus.build import from_files
     from lazarus_corpus.injection import measure_recall
     from lazarus_corpus.sources.read import files_of, read_file
 
     settings = from_files(data)
-    items = EvaluationItems(parts := read_items(against), ngram, coverage)
     found = 0
     total = 0
     documents: list[str] = []
@@ -90,8 +134,48 @@ def contamination(
             show_line(f"{items.too_short:,} texts are too short to be compared")
         for form, share in shares.items():
             show_line(f"  recall, {form:<24} {share:.1%}")
-    if found:
-        raise typer.Exit(1)
+    return found
+
+
+def _show_run(
+    run: Path, data: list[Path], batch_plan: Path | None, items: "EvaluationItems | None", as_json: bool
+) -> int:
+    """Prints the documents with items, the steps that saw them, and a summary; returns how many were seen."""
+    from lazarus_corpus.exposure import contaminated_rows, read_run
+
+    audited = read_run(run, data, batch_plan)
+    found = 0
+    steps: set[int] = set()
+    seen = 0
+    for each in contaminated_rows(audited, items):
+        found += 1
+        seen += bool(each.seen)
+        steps.update(place.step for place in each.seen)
+        if as_json:
+            listed = [place._asdict() for place in each.seen]
+            write(json.dumps({**each._asdict(), "seen": listed}) + "\n")
+            continue
+        source = f", source {each.source}" if each.source else ""
+        share = "flagged by the build" if each.coverage is None else f"{each.coverage:.0%} of its n-grams"
+        show_line(f"{each.id} ({each.place}{source}): {each.item}, {share}")
+        for place in each.seen:
+            show_line(f"  step {place.step}, row {place.row}, its tokens {place.tokens[0]} to {place.tokens[1]}")
+        if not each.seen:
+            show_line("  in no step")
+    if as_json:
+        summary = {
+            "run": str(run),
+            "steps": audited.steps,
+            "found": found,
+            "seen": seen,
+            "steps_with_one": sorted(steps),
+        }
+        write(json.dumps(summary) + "\n")
+    else:
+        show_line(
+            f"{seen:,} of {found:,} documents with an item were seen, in {len(steps):,} of {audited.steps:,} steps"
+        )
+    return seen
 
 
 def card(corpus: Annotated[Path, typer.Argument(help="Folder of the corpus.")]) -> None:

@@ -69,10 +69,10 @@ def settings_of(
     """
     from pydantic import ValidationError
 
-    from lazarus_core.reasons import plain_reason
     from lazarus_core.settings import load_settings
     from lazarus_corpus.errors import SettingError
     from lazarus_corpus.settings import CorpusSettings, SourceSettings
+    from lazarus_corpus.sources_file import refused, with_paths_of
 
     if (sources is None) == (not data):
         raise SettingError("give either SOURCES.toml or files with -d, not both", "LD-E126")
@@ -82,32 +82,17 @@ def settings_of(
     try:
         settings, _ = load_settings(CorpusSettings, sources, sets or (), given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "settings"
-        place = _OPTIONS.get(place, place) if flags.get(place.replace(".", "__")) is not None else place
-        raise SettingError(f"{place}: {plain_reason(first['msg'])}", "LD-E127") from error
-    if sources is None:
-        return settings
-    found = [
-        source.model_copy(update={"path": tuple(_beside(sources, path) for path in source.path)})
-        for source in settings.sources
-    ]
-    against = tuple(_beside(sources, path) for path in settings.contamination.against)
-    contamination = settings.contamination.model_copy(update={"against": against})
-    return settings.model_copy(update={"sources": tuple(found), "contamination": contamination})
+
+        def option_of(place: str) -> str:
+            return _OPTIONS.get(place, place) if flags.get(place.replace(".", "__")) is not None else place
+
+        raise refused(error, option_of) from error
+    return settings if sources is None else with_paths_of(settings, sources)
 
 
 def words(text: str | None) -> tuple[str, ...] | None:
     """Comma-separated words; None for none given."""
     return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _beside(sources: Path, path: Path) -> Path:
-    """A path of a file of sources: relative to that file's folder, or as given if only that exists."""
-    if path.is_absolute() or str(path).startswith("hf:"):
-        return path
-    beside = sources.parent / path
-    return path if path.exists() and not beside.exists() else beside
 
 
 def corpus_settings(

@@ -6,23 +6,28 @@ compared, which changes no component.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_corpus.dedup.minhash import U64, jaccard
 
+NONE = np.iinfo(np.uint32).max
+"""No neighbour."""
+
 
 class Components:
-    """Disjoint sets of numbers, with union by the smaller root.
+    """Disjoint sets of numbers, with union by the smaller root. 8 bytes a number.
 
     Args:
-        count: Numbers 0 to count - 1, each in a set of its own.
+        count: Numbers 0 to count - 1, each in a set of its own; below 2**32 - 1.
     """
 
     def __init__(self, count: int) -> None:
-        self._parent = np.arange(count, dtype=np.int64)
+        self._parent = np.arange(count, dtype=np.uint32)
+        self.neighbour: NDArray[np.uint32] = np.full(count, NONE, np.uint32)
+        """Of each number the other one of the first verified pair that it is in, or `NONE`."""
 
     def root(self, member: int) -> int:
         """The smallest member of a member's set."""
@@ -32,36 +37,27 @@ class Components:
             member = int(parent[member])
         return member
 
-    def join(self, one: int, other: int) -> bool:
-        """Join two sets; False if they are one already.
+    def join(self, one: int, other: int) -> None:
+        """Joins the sets of a verified pair.
 
         Args:
             one: A member of the first.
             other: A member of the second.
         """
+        for member, neighbour in ((one, other), (other, one)):
+            if self.neighbour[member] == NONE:
+                self.neighbour[member] = neighbour
         one, other = self.root(one), self.root(other)
-        if one == other:
-            return False
         self._parent[max(one, other)] = min(one, other)
-        return True
 
-    def roots(self) -> U64:
-        """The smallest member of each number's set."""
-        return np.fromiter(map(self.root, range(len(self._parent))), np.int64, len(self._parent))  # pyright: ignore[reportReturnType]
+    def is_root(self) -> NDArray[np.bool_]:
+        """Whether each number is the smallest of its set."""
+        return self._parent == np.arange(len(self._parent), dtype=np.uint32)
 
-
-class Edge(NamedTuple):
-    """A verified pair.
-
-    Args:
-        one: Smaller number.
-        other: Larger number.
-        similarity: Jaccard similarity.
-    """
-
-    one: int
-    other: int
-    similarity: float
+    def joined(self) -> Iterator[int]:
+        """The numbers that are not the smallest of their set, ascending."""
+        for number in np.flatnonzero(~self.is_root()):
+            yield int(number)
 
 
 class _Recent:
@@ -69,62 +65,66 @@ class _Recent:
 
     Args:
         read: Makes the set of a document.
-        most: Number of sets kept.
+        most: Bytes of the sets kept; the last one is kept whatever its size.
     """
 
-    def __init__(self, read: Callable[[int], U64], most: int = 512) -> None:
-        self._read, self._most = read, most
+    def __init__(self, read: Callable[[int], U64], most: int = 8 << 20) -> None:
+        self._read, self._most, self._size = read, most, 0
         self._sets: OrderedDict[int, U64] = OrderedDict()
 
     def __call__(self, number: int) -> U64:
-        found = self._sets.pop(number, None)
-        if found is None:
-            found = self._read(number)
-        self._sets[number] = found
-        if len(self._sets) > self._most:
-            self._sets.popitem(last=False)
+        found = self._sets.get(number)
+        if found is not None:
+            self._sets.move_to_end(number)
+            return found
+        found = self._sets[number] = self._read(number)
+        self._size += found.nbytes
+        while self._size > self._most and len(self._sets) > 1:
+            self._size -= self._sets.popitem(last=False)[1].nbytes
         return found
 
 
+def equal_values(values: U64, numbers: U64) -> Iterator[list[int]]:
+    """The numbers of each value that several have, by ascending value.
+
+    Args:
+        values: A value for each number.
+        numbers: Ascending numbers.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    ends = np.r_[starts[1:], len(ordered)]
+    for place in np.flatnonzero(ends - starts > 1).tolist():
+        yield numbers[order[starts[place] : ends[place]]].tolist()
+
+
 def near_duplicates(
-    count: int, bands: Iterable[U64], shingles: Callable[[int], U64], threshold: float
-) -> tuple[Components, dict[int, Edge]]:
+    count: int, buckets: Iterable[list[int]], shingles: Callable[[int], U64], threshold: float
+) -> Components:
     """Components of near duplicates among documents that are numbered by ascending content digest.
 
     Args:
         count: Number of documents.
-        bands: The values of one band for all documents; one band after the other.
+        buckets: Ascending numbers of documents that are compared with each other.
         shingles: The n-grams of a document by its number.
-        threshold: Smallest Jaccard similarity of an edge.
+        threshold: Smallest Jaccard similarity of a pair.
 
     Returns:
-        The components, whose smallest member is the survivor; and for each document with a verified pair, one such pair.
+        The components, whose smallest member is the survivor.
     """
     components = Components(count)
-    edges: dict[int, Edge] = {}
     recent = _Recent(shingles)
-    for values in bands:
-        order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        ends = np.r_[starts[1:], len(ordered)]
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            if end - start > 1:
-                _compare(sorted(order[start:end].tolist()), components, edges, recent, threshold)
-    return components, edges
+    for members in buckets:
+        _compare(members, components, recent, threshold)
+    return components
 
 
-def _compare(
-    members: list[int], components: Components, edges: dict[int, Edge], recent: _Recent, threshold: float
-) -> None:
-    """Join the pairs of one bucket that are similar."""
+def _compare(members: list[int], components: Components, recent: _Recent, threshold: float) -> None:
+    """Joins the pairs of one bucket that are similar."""
     for place, one in enumerate(members):
         for other in members[place + 1 :]:
             if components.root(one) == components.root(other):
                 continue
-            found = jaccard(recent(one), recent(other))
-            if found >= threshold and len(recent(one)):
+            if jaccard(recent(one), recent(other)) >= threshold and len(recent(one)):
                 components.join(one, other)
-                edge = Edge(one, other, found)
-                edges.setdefault(other, edge)
-                edges.setdefault(one, edge)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,15 +15,23 @@ from lazarus_corpus.contamination import evaluation_items
 from lazarus_corpus.dedup.minhash import MinHash, shingles
 from lazarus_corpus.dedup.units import unit_hashes, without_units
 from lazarus_corpus.documents import Document, Removal, content_digest, is_held_out, order_key, source_key, stable_json
-from lazarus_corpus.engine.work import index_type, read_spec, task_folder, write_removals
+from lazarus_corpus.engine.partitions import Partitions, count_records, read_records
+from lazarus_corpus.engine.work import index_type, read_spec, removal_line, task_folder
 from lazarus_corpus.filters.chain import make_filters
 from lazarus_corpus.settings import CorpusSettings
 from lazarus_corpus.sources.read import read_file
 
 EXAMPLE_CHARACTERS = 120
 """Characters of the start of a removed document that are kept as an example."""
+UNITS = "units.bin"
+"""File with the lines or paragraphs of documents, or with those that several documents have, as `OWNER`."""
+OWNER = np.dtype([("unit", "<u8"), ("owner", "<u8")])
+"""Hash of a line or paragraph, and start of the digest of a document that has it."""
 RAW = "raw.bin"
 """File with the digests of the documents as they were read, for the digest of the source."""
+
+RAW_DIGEST = np.dtype([("source", "<u2"), ("digest", "V16")])
+"""Number of the source and `documents.source_key`."""
 
 
 def ingest(folder: Path, task: int) -> None:
@@ -56,16 +64,17 @@ def collect_units(folder: Path, task: int) -> None:
     dedup = spec.settings.dedup
     assert dedup.units != "none"
     reader = _Ingest(spec.settings)
-    found: set[tuple[int, int]] = set()
-    for number, path in spec.files[task]:
-        for document in read_file(Path(path), spec.settings.sources[number]):
-            if reader.kept_text(document) is None:  # what a rule removes keeps nothing from others
-                continue
-            text = clean(document.text, spec.settings.cleaning).text
-            owner = int.from_bytes(content_digest(text)[:8], "big")
-            found.update((unit, owner) for unit in unit_hashes(text, dedup.units, dedup.min_unit_characters))
-    with whole_folder(target) as made:
-        np.save(made / "units.npy", np.asarray(sorted(found), np.uint64).reshape(-1, 2))
+    with whole_folder(target) as made, (made / UNITS).open("wb") as stream:
+        for number, path in spec.files[task]:
+            for document in read_file(Path(path), spec.settings.sources[number]):
+                if reader.kept_text(document) is None:  # what a rule removes keeps nothing from others
+                    continue
+                text = clean(document.text, spec.settings.cleaning).text
+                units = unit_hashes(text, dedup.units, dedup.min_unit_characters)
+                pairs = np.empty(len(units), OWNER)
+                pairs["unit"] = np.fromiter(units, np.uint64, len(units))
+                pairs["owner"] = int.from_bytes(content_digest(text)[:8], "big")
+                stream.write(pairs.tobytes())
 
 
 def own_units(folder: Path, tasks: int) -> None:
@@ -78,23 +87,26 @@ def own_units(folder: Path, tasks: int) -> None:
     target = folder / "owners"
     if target.exists():
         return
-    parts = [np.load(folder / "units" / f"{task:05d}" / "units.npy") for task in range(tasks)]
-    pairs = np.unique(np.concatenate(parts), axis=0) if parts else np.empty((0, 2), np.uint64)
-    repeated = np.zeros(len(pairs), bool)
-    repeated[1:] |= pairs[1:, 0] == pairs[:-1, 0]
-    first = repeated.copy()
-    first[:-1] |= pairs[1:, 0] == pairs[:-1, 0]
-    first &= ~repeated
-    with whole_folder(target) as made:
-        np.save(made / "owners.npy", pairs[first])
+    paths = [folder / "units" / f"{task:05d}" / UNITS for task in range(tasks)]
+    with whole_folder(target) as made, (made / UNITS).open("wb") as owners:
+        parts = Partitions(made / "parts", OWNER, sum(count_records(path, OWNER) for path in paths))
+        for path in paths:
+            for chunk in read_records(path, OWNER):
+                parts.add(chunk, chunk["unit"])
+        for part in parts:
+            pairs = np.unique(part)  # by unit, then by owner
+            same = pairs["unit"][1:] == pairs["unit"][:-1]
+            is_first = np.r_[True, ~same] & np.r_[same, False]
+            owners.write(pairs[is_first].tobytes())
 
 
 class _Owners:
     """Which document keeps a line or paragraph that several have."""
 
     def __init__(self, folder: Path) -> None:
-        pairs = np.load(folder / "owners" / "owners.npy", mmap_mode="r")
-        self._units, self._owners = pairs[:, 0], pairs[:, 1]
+        path = folder / "owners" / UNITS
+        pairs: Any = np.memmap(path, OWNER, "r") if path.stat().st_size else np.empty(0, OWNER)
+        self._units, self._owners = pairs["unit"], pairs["owner"]
 
     def keeps(self, owner: int, unit: int) -> bool:
         place = int(np.searchsorted(self._units, np.uint64(unit)))
@@ -112,7 +124,7 @@ class _Ingest:
         self.minhash = MinHash(dedup.bands, dedup.rows) if dedup.near else None
         self.record = np.zeros((), index_type(dedup.bands if dedup.near else 0))
         self.owners = owners
-        self.removed: list[Removal] = []
+        self.removals: IO[bytes] | None = None
         self.counts: Counter[str] = Counter()
         self.read = [Counter[str]() for _ in settings.sources]
 
@@ -125,8 +137,8 @@ class _Ingest:
         """
         offset = 0
         with ExitStack() as stack:
-            names = ("documents.jsonl", "index.bin", RAW)
-            lines, index, raw = (stack.enter_context((made / name).open("wb")) for name in names)
+            names = ("documents.jsonl", "index.bin", RAW, "removed.jsonl")
+            lines, index, raw, self.removals = (stack.enter_context((made / name).open("wb")) for name in names)
             for number, document, text, flag in self._kept(files, raw):
                 members = {"id": document.id, "source": document.source, "text": text}
                 if document.group:
@@ -135,7 +147,6 @@ class _Ingest:
                 lines.write(line)
                 index.write(self._signed(number, document, text, flag, offset, len(line)))
                 offset += len(line)
-        write_removals(made / "removed.jsonl", iter(self.removed))
         (made / "report.json").write_bytes(
             stable_json({"counts": dict(self.counts), "read": [dict(each) for each in self.read]})
         )
@@ -169,7 +180,7 @@ class _Ingest:
         witness = f"{hit.item} ({hit.coverage:.0%} of its n-grams)"
         if self.settings.contamination.action == "drop":
             return self._remove(document, "contamination", witness, text)
-        self.removed.append(Removal(document.id, document.source, "flag", witness, text[:EXAMPLE_CHARACTERS]))
+        self._remove(document, "flag", witness, text)
         return text, True
 
     def _own_units(self, text: str) -> str:
@@ -182,7 +193,9 @@ class _Ingest:
         return text
 
     def _remove(self, document: Document, rule: str, witness: str, text: str) -> None:
-        self.removed.append(Removal(document.id, document.source, rule, witness, text[:EXAMPLE_CHARACTERS]))
+        if self.removals is not None:
+            removal = Removal(document.id, document.source, rule, witness, text[:EXAMPLE_CHARACTERS])
+            self.removals.write(removal_line(removal))
 
     def _signed(self, number: int, document: Document, text: str, flag: bool, offset: int, size: int) -> bytes:
         """The record of a kept document."""

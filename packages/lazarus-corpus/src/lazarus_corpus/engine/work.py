@@ -3,7 +3,7 @@
 ```
 spec.json                settings and input files; a folder of another spec or version is not used
 ingest/00000/            one task: documents.jsonl, index.bin, removed.jsonl, report.json
-decide/                  order.npy, removed.jsonl, shards.json, report.json
+decide/                  order.bin, removed.jsonl, shards.json, report.json
 write/00000.jsonl.gz     one shard
 ```
 
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lazarus_core.atomic import whole_file, whole_folder
+from lazarus_core.atomic import whole_folder
 from lazarus_corpus._version import __version__
 from lazarus_corpus.documents import Removal, stable_json
 from lazarus_corpus.errors import OutputError
@@ -60,6 +60,16 @@ def index_type(bands: int) -> np.dtype[Any]:
     if bands:
         fields.append(("bands", "<u8", (bands,)))
     return np.dtype(fields)
+
+
+ORDER = np.dtype(
+    [
+        *((name, index_type(0)[name]) for name in index_type(0).names or ()),
+        ("task", "<u4"),
+        ("suffix", "u1"),  # the digest is added to the id, since another document has it too
+    ]
+)
+"""The record of a kept document in `order.bin`."""
 
 
 def start_work(folder: Path, spec: Spec, inputs: list[list[str]]) -> None:
@@ -105,20 +115,19 @@ def task_folder(folder: Path, task: int) -> Path:
     return folder / "ingest" / f"{task:05d}"
 
 
-def write_removals(path: Path, removals: Iterator[Removal]) -> None:
-    """Writes removals as JSON Lines.
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    Args:
-        path: The file.
-        removals: In the order of the file.
-    """
-    with whole_file(path) as stream:
-        for each in removals:
-            stream.write(stable_json(each._asdict()) + b"\n")
+
+def removal_line(removal: Removal) -> bytes:
+    """The line of a removal in JSON Lines."""
+    return stable_json(removal._asdict()) + b"\n"
 
 
 def read_removals(path: Path) -> Iterator[Removal]:
-    """Reads what `write_removals` wrote.
+    """Reads lines of `removal_line`.
 
     Args:
         path: The file.

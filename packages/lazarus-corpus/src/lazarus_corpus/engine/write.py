@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lazarus_core.atomic import whole_file
-from lazarus_corpus.engine.work import Texts, read_spec
+from lazarus_corpus.engine.partitions import read_records
+from lazarus_corpus.engine.work import ORDER, Texts, file_sha256, read_spec
 
 COMPRESSION = 6
 """Level of gzip; part of the bytes of a shard."""
@@ -27,6 +28,16 @@ def shards_of(folder: Path) -> list[tuple[str, int, int]]:
     ]
 
 
+def shard_report(folder: Path, task: int) -> Path:
+    """The report of a shard, which is written last.
+
+    Args:
+        folder: The work folder.
+        task: Number of the shard.
+    """
+    return folder / "write" / f"{shards_of(folder)[task][0]}.json"
+
+
 def write_shard(folder: Path, task: int) -> None:
     """Writes a shard and its report; nothing if they exist.
 
@@ -35,25 +46,26 @@ def write_shard(folder: Path, task: int) -> None:
         task: Number of the shard.
     """
     name, start, end = shards_of(folder)[task]
-    report = folder / "write" / f"{name}.json"
+    report = shard_report(folder, task)
     if report.exists():
         return
     report.parent.mkdir(exist_ok=True)
-    order = np.load(folder / "decide" / "order.npy", mmap_mode="r")[start:end]
     texts = Texts(folder, len(read_spec(folder).files))
-    content = hashlib.sha256()
+    content, characters = hashlib.sha256(), 0
     target = folder / "write" / name
     with whole_file(target) as stream, gzip.GzipFile("", "wb", COMPRESSION, stream, mtime=0) as packed:  # pyright: ignore[reportArgumentType] (a stream of bytes)
-        for record in order:
-            line = _line(texts, record)
-            packed.write(line)
-            content.update(line)
+        for chunk in read_records(folder / "decide" / "order.bin", ORDER, start, end):
+            characters += int(chunk["characters"].sum(dtype=np.int64))
+            for record in chunk:
+                line = _line(texts, record)
+                packed.write(line)
+                content.update(line)
     texts.close()
     found = {
         "name": name,
         "documents": end - start,
-        "characters": int(order["characters"].sum(dtype=np.int64)),
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "characters": characters,
+        "sha256": file_sha256(target),
         "content_sha256": content.hexdigest(),
     }
     with whole_file(report) as stream:

@@ -3,27 +3,23 @@
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lazarus_corpus.documents import Removal
 from lazarus_corpus.errors import SettingError
+from lazarus_corpus.output.removals import Removals
 
-EXAMPLES = 3
-"""Examples of each rule."""
 LANGUAGE_DOCUMENTS = 2_000
 """Documents at the start of the first shard whose language is detected; their order is random."""
 
 
-def card_text(
-    manifest: dict[str, Any], removed: Sequence[Removal], digest: str, folder: Path, tokenizer: str | None
-) -> str:
+def card_text(manifest: dict[str, Any], removed: Removals, digest: str, folder: Path, tokenizer: str | None) -> str:
     """The data card of a corpus.
 
     Args:
         manifest: Content of the manifest.
-        removed: Removed documents, sorted.
+        removed: Counts and examples of removed documents.
         digest: Digest of the manifest.
         folder: The corpus, with its shards.
         tokenizer: Tokenizer for the number of tokens; None for none.
@@ -62,6 +58,7 @@ def card_text(
         "## Removed documents",
         "",
         *_removed(removed),
+        *_contamination(manifest.get("contamination")),
     ]
     if manifest["flagged"]:
         lines += ["", f"{manifest['flagged']:,} documents are flagged as contaminated: `flagged.jsonl`."]
@@ -77,7 +74,13 @@ def _splits(shards: Sequence[dict[str, Any]]) -> list[str]:
     return [f"| {name} | {count:,} | {size:,} |" for name, (count, size) in totals.items()]
 
 
-def _texts(folder: Path, shards: Sequence[dict[str, Any]]):
+def texts_of(folder: Path, shards: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The texts of a corpus in its order.
+
+    Args:
+        folder: The corpus.
+        shards: Its shards, as in the manifest.
+    """
     for shard in shards:
         with gzip.open(folder / "shards" / shard["name"], "rt", encoding="utf-8", newline="\n") as lines:
             for line in lines:
@@ -94,7 +97,7 @@ def _languages(folder: Path, shards: Sequence[dict[str, Any]]) -> list[str]:
         detect = detector()
     except SettingError:
         return ["Not detected: the extra `language` is not installed."]
-    found = Counter(detect(text)[0] for text in islice(_texts(folder, shards), LANGUAGE_DOCUMENTS))
+    found = Counter(detect(text)[0] for text in islice(texts_of(folder, shards), LANGUAGE_DOCUMENTS))
     total = sum(found.values())
     if not total:
         return ["None."]
@@ -116,21 +119,40 @@ def _tokens(folder: Path, shards: Sequence[dict[str, Any]], tokenizer: str | Non
     from lazarus_tokenkit import load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
-    total = sum(len(loaded.encode(text)) for text in _texts(folder, shards))
+    total = sum(len(loaded.encode(text)) for text in texts_of(folder, shards))
     return ["## Tokens", "", f"{total:,} tokens of `{tokenizer}`.", ""]
 
 
-def _removed(removed: Sequence[Removal]) -> list[str]:
-    if not removed:
+def _contamination(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    lines = [
+        "",
+        "## Contamination",
+        "",
+        f"{found['texts']:,} texts of evaluation sets were compared with every document.",
+    ]
+    if found["too_short"]:
+        lines.append(f"{found['too_short']:,} more are too short to be compared.")
+    if found["recall"]:
+        lines += [
+            f"Recall: {found['injected']:,} texts were put into documents of this corpus in each form, and looked for.",
+            "",
+            "| form | found |",
+            "|---|---:|",
+            *(f"| {form} | {share:.1%} |" for form, share in found["recall"].items()),
+        ]
+    return lines
+
+
+def _removed(removed: Removals) -> list[str]:
+    if not removed.counts:
         return ["None."]
-    by_rule: dict[str, list[Removal]] = defaultdict(list)
-    for each in removed:
-        by_rule[each.rule].append(each)
     lines = ["Each with its witness in `removed.jsonl`.", "", "| rule | documents |", "|---|---:|"]
-    lines += [f"| {_cell(rule)} | {len(found):,} |" for rule, found in sorted(by_rule.items())]
-    for rule, found in sorted(by_rule.items()):
+    lines += [f"| {_cell(rule)} | {count:,} |" for rule, count in removed.counts.items()]
+    for rule, found in removed.examples.items():
         lines += ["", f"### {rule}", ""]
-        for each in found[:EXAMPLES]:
+        for each in found:
             start = " ".join(each.example.split())[:80].replace("`", "'")
             lines.append(
                 f"- `{each.id[:40]}` ({_cell(each.witness)[:80]}): {'`' + start + '`' if start else 'no text'}"

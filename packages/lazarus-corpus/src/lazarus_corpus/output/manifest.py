@@ -5,7 +5,7 @@ It contains nothing of paths, order of files, machine or time: equal documents a
 
 import hashlib
 import json
-from collections.abc import Iterable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,50 @@ import numpy as np
 
 from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import read_object
-from lazarus_corpus.documents import stable_json
+from lazarus_corpus.documents import DIGEST_BYTES, stable_json
+from lazarus_corpus.engine.partitions import Partitions, read_records
 from lazarus_corpus.errors import OutputError
 from lazarus_corpus.settings import CorpusSettings
 
 FORMAT = "lazarus-corpus-1"
 MANIFEST = "manifest.json"
+_DIGEST = np.dtype([("first", ">u8"), ("last", ">u8")])
+"""A digest as two numbers that have its order."""
 
 
-def source_digest(digests: Iterable[bytes]) -> str:
+class SourceDigest:
     """SHA-256 of a set of documents: of their sorted digests, so that order and files make no difference.
 
     Args:
-        digests: 16 bytes for each document as it was read.
+        folder: A folder for temporary files; it is made.
     """
-    joined = np.frombuffer(b"".join(digests), "S16") if digests else np.empty(0, "S16")
-    return hashlib.sha256(np.sort(joined).tobytes()).hexdigest()
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / "digests.bin"
+        folder.mkdir()
+        self._stream = self._path.open("wb")
+        self.count = 0
+
+    def add(self, digests: bytes) -> None:
+        """Adds documents.
+
+        Args:
+            digests: `documents.source_key` of each one, joined.
+        """
+        self._stream.write(digests)
+        self.count += len(digests) // DIGEST_BYTES
+
+    def hexdigest(self) -> str:
+        """The digest of all documents. The temporary files are removed."""
+        self._stream.close()
+        parts = Partitions(self._folder / "parts", _DIGEST, self.count)
+        for chunk in read_records(self._path, _DIGEST):
+            parts.add(chunk, chunk["first"])
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part[np.lexsort((part["last"], part["first"]))].tobytes())
+        shutil.rmtree(self._folder)
+        return digest.hexdigest()
 
 
 def public_settings(settings: CorpusSettings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from lazarus_core.printable import printable
 from lazarus_corpus.documents import source_key
 from lazarus_corpus.errors import OutputError
-from lazarus_corpus.output.manifest import read_manifest, source_digest
+from lazarus_corpus.output.manifest import SourceDigest, read_manifest
 from lazarus_corpus.settings import CorpusSettings
 from lazarus_corpus.sources.read import files_of, read_file
 
@@ -91,8 +92,12 @@ def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings
         if source.name not in recorded:
             yield Check(f"source {source.name}", False, "not in the manifest")
             continue
-        digests = [source_key(each) for path in files_of(source) for each in read_file(path, source)]
-        same = source_digest(digests) == recorded[source.name]
-        yield Check(f"source {source.name}", same, f"{len(digests):,} documents" if same else "other documents")
+        with tempfile.TemporaryDirectory(prefix="lazarus-corpus-") as folder:
+            digest = SourceDigest(Path(folder) / "source")
+            for path in files_of(source):
+                for document in read_file(path, source):
+                    digest.add(source_key(document))
+            same = digest.hexdigest() == recorded[source.name]
+        yield Check(f"source {source.name}", same, f"{digest.count:,} documents" if same else "other documents")
     for name in sorted(recorded.keys() - {source.name for source in settings.sources}):
         yield Check(f"source {name}", False, "not in the given sources")

@@ -10,7 +10,12 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_table, version_option
-from lazarus_gym.cli.play import info, run, serve
+from lazarus_gym.cli.auditing import audit
+from lazarus_gym.cli.exporting import export
+from lazarus_gym.cli.play import info, run
+from lazarus_gym.cli.prompts import prompts
+from lazarus_gym.cli.reward_scores import show_parts, show_rewards
+from lazarus_gym.cli.serving import serve
 from lazarus_gym.errors import TaskError
 
 if TYPE_CHECKING:
@@ -27,6 +32,9 @@ def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> No
 app.command()(run)
 app.command()(info)
 app.command()(serve)
+app.command()(audit)
+app.command()(export)
+app.command()(prompts)
 
 
 @app.command()
@@ -95,17 +103,27 @@ def verify(
         str | None,
         typer.Option("--reward", help="Print the mean of this reward: math, gsm8k, or one of another package."),
     ] = None,
+    rewards: Annotated[
+        Path | None,
+        typer.Option("--rewards", help="Print the means of the parts of this TOML file; --data may be any JSON lines."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in total.
 
     Example: -d tasks.jsonl --replies replies.jsonl
+    Example: -d rows.jsonl --replies replies.jsonl --rewards rewards.toml
     """
+    if rewards is not None:
+        if reward is not None:
+            raise typer.BadParameter("--reward and --rewards contradict each other: give one")
+        show_parts(tasks, replies, rewards, as_json=as_json)
+        return
     from lazarus_gym.samples import read_replies, read_tasks
     from lazarus_gym.score import score_replies
 
     if reward is not None:
-        _show_rewards(tasks, replies, reward, as_json=as_json)
+        show_rewards(tasks, replies, reward, as_json=as_json)
         return
     scores = score_replies(read_tasks(tasks), read_replies(replies))
     if as_json:
@@ -119,19 +137,3 @@ def verify(
     for of, score in scores.items():
         low, high = score.interval
         show(f"{of:<16}{score.correct:>8}{score.n:>8}{score.accuracy:>10.1%}   {low:.1%} to {high:.1%}")
-
-
-def _show_rewards(tasks: Path, replies: Path, name: str, *, as_json: bool) -> None:
-    """Prints the mean reward with its interval, by kind and in all."""
-    from lazarus_gym.rewards import reward_replies
-    from lazarus_gym.samples import read_replies, read_tasks
-
-    rewards = reward_replies(read_tasks(tasks), read_replies(replies), name=name)
-    if as_json:
-        rows = {of: {"reward": each.mean, "n": each.n, "interval_95": each.interval} for of, each in rewards.items()}
-        show(json.dumps(rows))
-        return
-    show_table(f"{'kind':<16}{'n':>8}{'reward':>10}   95 % interval")
-    for of, each in rewards.items():
-        low, high = each.interval
-        show(f"{of:<16}{each.n:>8}{each.mean:>10.3f}   {low:.3f} to {high:.3f}")

@@ -3,7 +3,6 @@
 import itertools
 import json
 import signal
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -36,8 +35,15 @@ Result = TypeVar("Result")
 def run(
     host: Host = None,
     port: Port = 8024,
+    openenv: Annotated[
+        str | None, typer.Option("--openenv", help="OpenEnv server instead, such as ws://127.0.0.1:8000.")
+    ] = None,
     puzzles: Annotated[
-        str, typer.Option("--puzzles", help="Games, comma-separated, or `all` [default: the embedded games].")
+        str,
+        typer.Option(
+            "--puzzles",
+            help="Games, comma-separated, or `all` [default: the embedded games; of --openenv: the server's choice].",
+        ),
     ] = "",
     episodes: Annotated[int, typer.Option("-n", "--episodes", help="Number of episodes.")] = 100,
     difficulty: Annotated[
@@ -67,13 +73,17 @@ def run(
 
     Example: --puzzles sudoku,binary --episodes 100 -o episodes
     Example: --host localhost --port 8024 --puzzles sudoku --episodes 10
+    Example: --openenv ws://127.0.0.1:8000 --puzzles sudoku --episodes 10
     """
     from lazarus_gym.episodes import EMBEDDED_GAMES, check_tokenizer, collect_episodes
     from lazarus_gym.wire import PuzzleGame
 
     everything = EMBEDDED_GAMES if host is None else tuple(PuzzleGame)
+    is_all = openenv is not None or puzzles == "all" or (not puzzles and host is None)
     config = _config(
-        puzzles=everything if puzzles == "all" or (not puzzles and host is None) else _games(puzzles or "sudoku"),
+        puzzles=everything if is_all else _games(puzzles or "sudoku"),
+        openenv=openenv,
+        environments=_environments(puzzles) if openenv is not None else (),
         episodes=episodes,
         difficulty=difficulty,
         policy=policy,
@@ -144,6 +154,15 @@ def _games(words: str) -> "tuple[PuzzleGame, ...]":
     from lazarus_gym.wire import find_puzzle
 
     return tuple(dict.fromkeys(find_puzzle(word) for word in words.split(",")))
+
+
+def _environments(words: str) -> tuple[str, ...]:
+    """Names of environments of an OpenEnv server; `all` are the embedded games."""
+    from lazarus_gym.episodes import EMBEDDED_GAMES
+
+    if words == "all":
+        return tuple(game.value for game in EMBEDDED_GAMES)
+    return tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
 
 
 def _dated_folder() -> Path:
@@ -217,37 +236,3 @@ def _client(kind: Any, **settings: Any) -> Any:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {plain_reason(first['msg'])}", "LG-E155") from error
-
-
-def serve(
-    protocol: Annotated[Literal["puzzle"], typer.Option("--protocol", help="Protocol of the server.")] = "puzzle",
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.", min=0, max=65_535)] = 8024,
-    max_connections: Annotated[int, typer.Option("--max-connections", help="Connections at once.")] = 100,
-    idle: Annotated[float, typer.Option("--idle", help="Seconds after which a silent connection is closed.")] = 300.0,
-) -> None:
-    """Serve the embedded games to puzzle clients until Ctrl-C.
-
-    Example: --port 8024
-    """
-    import asyncio
-
-    from pydantic import ValidationError
-
-    from lazarus_gym.errors import EpisodeError
-    from lazarus_gym.servers import PuzzleServerConfig, serve_puzzles
-
-    try:
-        config = PuzzleServerConfig(host=host, port=port, max_connections=max_connections, idle_s=idle)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise EpisodeError(f"`{first['loc'][0]}`: {plain_reason(first['msg'])}", "LG-E155") from error
-
-    async def forever() -> None:
-        async with serve_puzzles(config) as listening:
-            say(f"puzzles on {config.host}:{listening}; stop with Ctrl-C")
-            await asyncio.Event().wait()
-
-    assert protocol == "puzzle"
-    with suppress(KeyboardInterrupt):
-        asyncio.run(forever())

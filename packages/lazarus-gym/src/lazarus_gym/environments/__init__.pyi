@@ -1,3 +1,4 @@
+from .calls import ToolCallEnvironment as ToolCallEnvironment
 from .draw import Draw as Draw
 from .game import LEVELS as LEVELS
 from .game import Game as Game
@@ -5,7 +6,10 @@ from .game import Hint as Hint
 from .game import Level as Level
 from .game import Measure as Measure
 from .game import Played as Played
+from .jailed import JailedEnvironment as JailedEnvironment
+from .play import Outcome as Outcome
 from .play import Play as Play
+from .play import PuzzleEpisode as PuzzleEpisode
 from .puzzle import PuzzleEnvironment as PuzzleEnvironment
 from .questions import MathsEnvironment as MathsEnvironment
 from .registry import ENVIRONMENTS as ENVIRONMENTS
@@ -17,6 +21,8 @@ from .tools import FutoshikiTools as FutoshikiTools
 from .tools import KnapsackTools as KnapsackTools
 from .tools import LightsOutTools as LightsOutTools
 from .tools import MastermindTools as MastermindTools
+from .tools import MathsTools as MathsTools
 from .tools import MinesweeperTools as MinesweeperTools
 from .tools import NonogramTools as NonogramTools
 from .tools import SudokuTools as SudokuTools
+from .tools import ToolCallTools as ToolCallTools

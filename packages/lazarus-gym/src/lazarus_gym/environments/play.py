@@ -138,6 +138,82 @@ class Play:
         }
 
 
+class Outcome(NamedTuple):
+    """What one action of an episode led to.
+
+    Args:
+        text: The reply, then the board.
+        reward: Reward of this action alone.
+        is_over: Solved, lost or given up.
+        is_truncated: The limit of actions is reached.
+        info: Components of the reward and counters.
+    """
+
+    text: str
+    reward: float
+    is_over: bool
+    is_truncated: bool
+    info: dict[str, Any]
+
+
+class PuzzleEpisode:
+    """A puzzle from its first text to its end, with a limit of actions.
+
+    Args:
+        game: The game.
+        level: Its level.
+        seed: 0 to 2**63 - 1; equal seeds give equal puzzles.
+        max_actions: Actions after which it is truncated; None for four times the reference moves plus 20.
+
+    Raises:
+        EnvironmentUseError: The level is unknown or the seed out of range (LG-E131).
+    """
+
+    def __init__(self, game: Game[Any, Any], level: str, seed: int, *, max_actions: int | None = None) -> None:
+        self.play = Play(game, level, seed)
+        self.num_actions = 0
+        self._limit = 4 * self.play.reference_moves + 20 if max_actions is None else max_actions
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the limit of actions is reached."""
+        return not self.play.is_over and self.num_actions >= self._limit
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether no action counts any more."""
+        return self.play.is_over or self.is_truncated
+
+    def first_text(self) -> str:
+        """Title, rules, commands and the board."""
+        game = self.play.game
+        rules = "\n".join(game.rules(self.play.puzzle))
+        commands = ", ".join((*game.commands, "hint", "solve (gives up)"))
+        return f"{game.title}\n{rules}\nCommands: {commands}\n\n{self.play.render()}"
+
+    def act(self, action: str) -> Outcome:
+        """Executes a move, `hint`, `show` or `solve`.
+
+        Raises:
+            EnvironmentUseError: The episode has ended (LG-E132).
+        """
+        play = self.play
+        if self.is_ended:
+            raise EnvironmentUseError("the episode has ended: call `reset`", "LG-E132")
+        reply = play.act(action)
+        self.num_actions += 1
+        board = "" if reply.kind == "show" else f"\n\n{play.render()}"
+        info = {"code": reply.code, "valid": reply.is_valid, **play.components()}
+        if reply.hint is not None:
+            info |= {"hint_move": reply.hint.move, "hint_reason": reply.hint.reason}
+        reward = play.reward() if play.is_over else 0.0
+        return Outcome(f"{reply.message}{board}", reward, play.is_over, self.is_truncated, info)
+
+    def solution(self) -> tuple[str, ...]:
+        """Moves of the exact solver from here; the player does not see them."""
+        return self.play.game.solution(self.play.puzzle, self.play.position)
+
+
 def check_level(level: str) -> Level:
     """The level of a name.
 

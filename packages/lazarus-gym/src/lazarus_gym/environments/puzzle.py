@@ -3,7 +3,7 @@
 from typing import Any
 
 from lazarus_gym.environments.game import LEVELS, Game
-from lazarus_gym.environments.play import Play
+from lazarus_gym.environments.play import PuzzleEpisode
 from lazarus_gym.errors import EnvironmentUseError
 from lazarus_gym.interface import Observation, State, Step
 
@@ -19,8 +19,7 @@ class PuzzleEnvironment:
     def __init__(self, game: Game[Any, Any], *, max_actions: int | None = None) -> None:
         self._game = game
         self._max_actions = max_actions
-        self._play: Play | None = None
-        self._num_actions = 0
+        self._episode: PuzzleEpisode | None = None
 
     @property
     def name(self) -> str:
@@ -35,9 +34,7 @@ class PuzzleEnvironment:
     @property
     def is_truncated(self) -> bool:
         """Whether the limit of actions is reached."""
-        play = self._playing()
-        limit = 4 * play.reference_moves + 20 if self._max_actions is None else self._max_actions
-        return not play.is_over and self._num_actions >= limit
+        return self._begun().is_truncated
 
     def reset(self, *, seed: int, task: str | None = None) -> Observation:
         """Begins a puzzle.
@@ -49,11 +46,8 @@ class PuzzleEnvironment:
         Raises:
             EnvironmentUseError: The task is unknown or the seed out of range (LG-E131).
         """
-        self._play = Play(self._game, task or LEVELS[0], seed)
-        self._num_actions = 0
-        rules = "\n".join(self._game.rules(self._play.puzzle))
-        commands = ", ".join((*self._game.commands, "hint", "solve (gives up)"))
-        return self._observe(f"{self._game.title}\n{rules}\nCommands: {commands}\n\n{self._play.render()}")
+        self._episode = PuzzleEpisode(self._game, task or LEVELS[0], seed, max_actions=self._max_actions)
+        return self._observe(self._episode.first_text())
 
     def step(self, action: str) -> Step:
         """Executes a move, `hint`, `show` or `solve`.
@@ -64,21 +58,13 @@ class PuzzleEnvironment:
         Raises:
             EnvironmentUseError: No episode is in progress (LG-E132).
         """
-        play = self._playing()
-        if play.is_over or self.is_truncated:
-            raise EnvironmentUseError("the episode has ended: call `reset`", "LG-E132")
-        reply = play.act(action)
-        self._num_actions += 1
-        board = "" if reply.kind == "show" else f"\n\n{play.render()}"
-        info = {"code": reply.code, "valid": reply.is_valid, **play.components()}
-        if reply.hint is not None:
-            info |= {"hint_move": reply.hint.move, "hint_reason": reply.hint.reason}
+        outcome = self._begun().act(action)
         return Step(
-            observation=self._observe(f"{reply.message}{board}"),
-            reward=play.reward() if play.is_over else 0.0,
-            done=play.is_over,
-            truncated=self.is_truncated,
-            info=info,
+            observation=self._observe(outcome.text),
+            reward=outcome.reward,
+            done=outcome.is_over,
+            truncated=outcome.is_truncated,
+            info=outcome.info,
         )
 
     def state(self) -> State:
@@ -87,7 +73,7 @@ class PuzzleEnvironment:
         Raises:
             EnvironmentUseError: `reset` was not called (LG-E132).
         """
-        play = self._playing()
+        play = self._begun().play
         return State(
             environment=self.name,
             task=play.level,
@@ -106,16 +92,15 @@ class PuzzleEnvironment:
 
     def solution(self) -> tuple[str, ...]:
         """Moves of the exact solver from here, for oracles and audits; the player does not see them."""
-        play = self._playing()
-        return self._game.solution(play.puzzle, play.position)
+        return self._begun().solution()
 
-    def _playing(self) -> Play:
-        if self._play is None:
+    def _begun(self) -> PuzzleEpisode:
+        if self._episode is None:
             raise EnvironmentUseError("no episode has begun: call `reset` first", "LG-E132")
-        return self._play
+        return self._episode
 
     def _observe(self, text: str) -> Observation:
-        play = self._playing()
+        play = self._begun().play
         return Observation(
             text=text,
             environment=self.name,

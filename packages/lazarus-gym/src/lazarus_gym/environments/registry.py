@@ -1,11 +1,14 @@
 """The environments of this package by name."""
 
+from pathlib import Path
 from typing import Any
 
 from lazarus_core.plugins import near_name
 from lazarus_gym.environments.binary import Binary
+from lazarus_gym.environments.calls import ToolCallEnvironment
 from lazarus_gym.environments.futoshiki import Futoshiki
 from lazarus_gym.environments.game import Game
+from lazarus_gym.environments.jailed import REASONING_GYM, JailedEnvironment, reasoning_environment
 from lazarus_gym.environments.knapsack import Knapsack
 from lazarus_gym.environments.lights_out import LightsOut
 from lazarus_gym.environments.mastermind import Mastermind
@@ -30,11 +33,13 @@ GAMES: dict[str, Game[Any, Any]] = {
     )
 }
 """Games by name. A new game is one file and one line here."""
-ENVIRONMENTS = (*GAMES, MathsEnvironment.name)
+ENVIRONMENTS = (*GAMES, MathsEnvironment.name, ToolCallEnvironment.name)
 """Names that `make_environment` accepts."""
 
 
-def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment:
+def make_environment(
+    name: str, *, python: Path | None = None
+) -> PuzzleEnvironment | MathsEnvironment | ToolCallEnvironment | JailedEnvironment:
     """Makes an environment.
 
     >>> environment = make_environment("lights_out")
@@ -43,13 +48,19 @@ def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment:
     [0.0, 0.0, 0.0, 0.0, 1.0]
 
     Args:
-        name: One of `ENVIRONMENTS`.
+        name: One of `ENVIRONMENTS`, or `reasoning-gym:NAME` for a task of reasoning-gym, which runs in the jail.
+        python: Python of an environment with reasoning-gym; None for the one that runs.
 
     Raises:
         EnvironmentUseError: There is no such environment (LG-E130).
+        JailError: The worker for reasoning-gym cannot start (LG-E133).
     """
+    if name.startswith(f"{REASONING_GYM}:"):
+        return reasoning_environment(name, python=python)
     if name == MathsEnvironment.name:
         return MathsEnvironment()
+    if name == ToolCallEnvironment.name:
+        return ToolCallEnvironment()
     return PuzzleEnvironment(find_game(name))
 
 

@@ -1,22 +1,28 @@
 """Games as classes of typed tool methods, as `environment_factory` of TRL takes them.
 
 A class has no constructor arguments. `reset(**row)` begins the puzzle of a row with `seed` and `level` and returns its
-first text. Every other public method is a tool: its docstring and types are its schema. A reward function reads `reward`
-of the instances after the episode.
+first text. Every other public method but `get_reward` is a tool: its docstring and types are its schema. TRL calls `get_reward` at
+the end of an episode; a reward function of one's own reads `reward` and `components` of the instances.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from lazarus_gym.environments.puzzle import PuzzleEnvironment
+from lazarus_gym.environments.play import PuzzleEpisode
+from lazarus_gym.environments.questions import ASKED
 from lazarus_gym.environments.registry import find_game
 from lazarus_gym.errors import EnvironmentUseError
+from lazarus_gym.tasks.maths import Task, generate_tasks, verify
+from lazarus_gym.tasks.questions import Kind
+from lazarus_gym.tasks.replies import is_call
+from lazarus_gym.tasks.tool_calls import call_of
 
 
 class _Tools:
     _game: str
 
     def __init__(self) -> None:
-        self._environment = PuzzleEnvironment(find_game(self._game))
+        self._episode: PuzzleEpisode | None = None
         self._total = 0.0
 
     @property
@@ -26,8 +32,8 @@ class _Tools:
 
     @property
     def components(self) -> dict[str, Any]:
-        """The counters of the episode."""
-        return self._environment.state().model_dump()
+        """The parts that rewards are made of, each apart."""
+        return self._begun().play.components()
 
     def reset(self, **row: Any) -> str | None:
         """Begins the puzzle of a row.
@@ -37,9 +43,14 @@ class _Tools:
         """
         self._total = 0.0
         seed, level = row.get("seed", 0), row.get("level", "easy")
-        if not isinstance(seed, int) or not isinstance(level, str):
+        if type(seed) is not int or not isinstance(level, str):
             raise EnvironmentUseError("`seed` must be a whole number and `level` a text", "LG-E131")
-        return self._environment.reset(seed=seed, task=level).text
+        self._episode = PuzzleEpisode(find_game(self._game), level, seed)
+        return self._episode.first_text()
+
+    def get_reward(self) -> float:
+        """Reward of the episode, which TRL reads at its end."""
+        return self._total
 
     def hint(self) -> str:
         """Asks for a true hint. Hints lower the reward.
@@ -49,13 +60,18 @@ class _Tools:
         """
         return self._act("hint")
 
+    def _begun(self) -> PuzzleEpisode:
+        if self._episode is None:
+            raise EnvironmentUseError("no episode has begun: call `reset` first", "LG-E132")
+        return self._episode
+
     def _act(self, *words: object) -> str:
-        state = self._environment.state()
-        if state.done or state.truncated:
+        episode = self._begun()
+        if episode.is_ended:
             return "The game is over."
-        step = self._environment.step(" ".join(map(str, words)))
-        self._total += step.reward
-        return step.observation.text
+        outcome = episode.act(" ".join(map(str, words)))
+        self._total += outcome.reward
+        return outcome.text
 
 
 class _CellTools(_Tools):
@@ -200,3 +216,88 @@ class MinesweeperTools(_Tools):
             What was done, and the grid.
         """
         return self._act("flag", row, column)
+
+
+class _QuestionTools:
+    """One question an episode; the first answer counts."""
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._total = 0.0
+        self._is_answered = False
+
+    @property
+    def reward(self) -> float:
+        """1 after a right answer, else 0."""
+        return self._total
+
+    def get_reward(self) -> float:
+        """Reward of the episode, which TRL reads at its end."""
+        return self._total
+
+    def _begin(self, row: dict[str, Any], kind: str, kinds: Sequence[Kind]) -> str:
+        seed = row.get("seed", 0)
+        found: Kind | None = next((each for each in kinds if each == kind), None)
+        if type(seed) is not int or found is None:
+            words = ", ".join(kinds)
+            raise EnvironmentUseError(f"`seed` must be a whole number and `kind` one of {words}", "LG-E131")
+        self._task, self._total, self._is_answered = generate_tasks(1, seed=seed, kinds=[found])[0], 0.0, False
+        return self._task.prompt
+
+    def _end(self, is_right: Callable[[Task], bool]) -> str:
+        if self._task is None:
+            raise EnvironmentUseError("no episode has begun: call `reset` first", "LG-E132")
+        if self._is_answered:
+            return "The question is answered already."
+        self._is_answered = True
+        self._total = float(is_right(self._task))
+        return "Correct." if self._total else "Wrong."
+
+
+class MathsTools(_QuestionTools):
+    """Questions of maths with a number as the answer."""
+
+    def reset(self, **row: Any) -> str | None:
+        """Asks the question of a row.
+
+        Args:
+            row: Fields of the data set; `seed` (default 0) and `kind` (default addition) are used.
+        """
+        return self._begin(row, row.get("kind", ASKED[0]), ASKED)
+
+    def answer(self, answer: str) -> str:
+        """Answers the question. Only the first answer counts.
+
+        Args:
+            answer: The answer; its last number is compared.
+
+        Returns:
+            Whether it is right.
+        """
+        return self._end(lambda task: verify(task, str(answer)).correct)
+
+
+class ToolCallTools(_QuestionTools):
+    """Questions that one call of the calculator solves."""
+
+    def reset(self, **row: Any) -> str | None:
+        """Asks the question of a row.
+
+        Args:
+            row: Fields of the data set; `seed` (default 0) is used.
+        """
+        return self._begin(row, "calculator_call", ["calculator_call"])
+
+    def calculator(self, operation: str, a: int, b: int) -> str:
+        """Computes with two whole numbers. Only the first call counts.
+
+        Args:
+            operation: add, subtract or multiply.
+            a: First number.
+            b: Second number.
+
+        Returns:
+            Whether the call solves the question.
+        """
+        call = {"name": "calculator", "arguments": {"operation": operation, "a": a, "b": b}}
+        return self._end(lambda task: is_call(call, call_of(task.prompt)))

@@ -8,24 +8,35 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lazarus_gym.environments import GAMES
 from lazarus_gym.episodes.embedded import EMBEDDED, open_embedded
+from lazarus_gym.episodes.openenv_session import SERVER_CHOICE, OpenEnvPlayer, open_openenv
 from lazarus_gym.episodes.playing import Job, play
 from lazarus_gym.episodes.policies import Policy, PolicyName, make_policies
 from lazarus_gym.episodes.records import Episode
 from lazarus_gym.episodes.run_folder import RunFolder
 from lazarus_gym.errors import EpisodeError, WireError
-from lazarus_gym.wire import PuzzleDifficulty, PuzzleGame, PuzzleSession, TelnetClientConfig, TelnetGymClient
+from lazarus_gym.openenv import OpenEnvConfig
+from lazarus_gym.wire import (
+    Game,
+    PuzzleDifficulty,
+    PuzzleGame,
+    PuzzleSession,
+    TelnetClientConfig,
+    TelnetGymClient,
+    game_of,
+)
 
 MAX_FAILED = 3
 """Failed connections in a row after which a worker gives up."""
 EMBEDDED_GAMES = tuple(PuzzleGame(name) for name in GAMES)
 STATUSES = ("solved", "lost", "truncated", "stuck", "aborted")
-Open = Callable[[], Awaitable[PuzzleSession]]
+Session = PuzzleSession | OpenEnvPlayer
+Open = Callable[[], Awaitable[Session]]
 
 
 class CollectConfig(BaseModel):
@@ -52,19 +63,40 @@ class CollectConfig(BaseModel):
     transport: Literal["auto", "tcp", "websocket"] = "auto"
     timeout_s: float = Field(default=60.0, gt=0, le=3600)
     """Seconds for a reply of the server."""
+    openenv: str | None = Field(default=None, max_length=2000)
+    """Address of an OpenEnv server instead of a puzzle server, such as `ws://127.0.0.1:8000`."""
+    environments: tuple[str, ...] = ()
+    """Names of environments of an OpenEnv server, played instead of `puzzles`; empty for the one that it chooses."""
+
+    @model_validator(mode="after")
+    def _check_openenv(self) -> Self:
+        if self.openenv is not None and self.host is not None:
+            raise ValueError("`openenv` and `host` name two servers: give one of them")
+        if self.openenv is None and self.environments:
+            raise ValueError("`environments` are those of an OpenEnv server: give `openenv` too")
+        return self
+
+    @property
+    def games(self) -> tuple[Game, ...]:
+        """The games in order."""
+        return self.puzzles if self.openenv is None else tuple(map(game_of, self.environments or (SERVER_CHOICE,)))
 
     def jobs(self) -> list[Job]:
         """The episodes in order."""
-        count = len(self.puzzles)
+        games, count = self.games, len(self.games)
         return [
-            Job(index, self.puzzles[index % count], self.difficulty, self.seed + index // count, self.policy)
+            Job(index, games[index % count], self.difficulty, self.seed + index // count, self.policy)
             for index in range(self.episodes)
         ]
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide on the episodes; the others may change between attempts."""
-        settings = self.model_dump(mode="json", exclude={"sessions", "timeout_s", "port", "transport"})
-        return {**settings, "host": self.host or EMBEDDED}
+        leaves = {"sessions", "timeout_s", "port", "transport"}
+        if self.openenv is None:
+            settings = self.model_dump(mode="json", exclude={*leaves, "openenv", "environments"})
+            return {**settings, "host": self.host or EMBEDDED}
+        settings = self.model_dump(mode="json", exclude={*leaves, "host", "puzzles", "environments"})
+        return {**settings, "environments": [game.value for game in self.games]}
 
 
 class CollectResult(BaseModel):
@@ -95,15 +127,14 @@ async def collect_episodes(
         OutputTaken: The folder holds something else.
         WireError: The server cannot be reached at the beginning.
     """
-    if config.host is None and (missing := [game.value for game in config.puzzles if game not in EMBEDDED_GAMES]):
+    is_embedded = config.host is None and config.openenv is None
+    if is_embedded and (missing := [game.value for game in config.puzzles if game not in EMBEDDED_GAMES]):
         there = ", ".join(EMBEDDED_GAMES)
         raise EpisodeError(
             f"no embedded game is called {missing[0]!r}; there are {there}; others need `host`", "LG-E151"
         )
-    policies = make_policies(config.policy, config.puzzles, config.model)
-    if (
-        config.host is not None
-    ):  # an address without a server is one error, not a hundred aborted episodes, and makes no folder
+    policies = make_policies(config.policy, config.games, config.model)
+    if not is_embedded:  # an address without a server is one error, not a hundred aborted episodes, and makes no folder
         first = await _opener(config)()
         await first.close()
     folder = RunFolder(output, config.identity())
@@ -149,8 +180,8 @@ async def _work(
                 failed = 0
             except WireError as error:
                 episode = job.episode("aborted", error.message)
-                if error.code != "LG-E144":  # a game that is not offered leaves the session whole
-                    failed += error.code == "LG-E140"
+                if error.code not in ("LG-E144", "LG-E175"):  # a game that is not offered leaves the session whole
+                    failed += error.code in ("LG-E140", "LG-E171")
                     if session is not None:
                         await session.close()
                     session = None
@@ -162,6 +193,9 @@ async def _work(
 
 def _opener(config: CollectConfig) -> Open:
     """The function that opens a session."""
+    if config.openenv is not None:
+        address = OpenEnvConfig(address=config.openenv, timeout_s=config.timeout_s)
+        return lambda: open_openenv(address)
     if config.host is None:
         return lambda: open_embedded(config.timeout_s)
     settings = TelnetClientConfig(

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from lazarus_gym.episodes.openenv_session import OpenEnvPlayer
 from lazarus_gym.episodes.policies import Policy, View
 from lazarus_gym.episodes.records import Episode, Status, Turn, reward_of
-from lazarus_gym.wire import MoveResult, PuzzleDifficulty, PuzzleGame, PuzzleObservation, PuzzleSession
+from lazarus_gym.wire import Game, MoveResult, PuzzleDifficulty, PuzzleObservation, PuzzleSession
 
 MAX_REFUSED = 3
 """Refused moves in a row after which a policy that follows hints is stuck: the next hint is the same again."""
@@ -24,7 +25,7 @@ class Job:
     """
 
     index: int
-    game: PuzzleGame
+    game: Game
     difficulty: PuzzleDifficulty
     seed: int
     policy: str
@@ -50,7 +51,7 @@ class Job:
         return Episode.model_validate(fields | members)
 
 
-async def play(session: PuzzleSession, job: Job, policy: Policy, max_moves: int) -> Episode:
+async def play(session: PuzzleSession | OpenEnvPlayer, job: Job, policy: Policy, max_moves: int) -> Episode:
     """Plays an episode.
 
     Args:
@@ -67,6 +68,7 @@ async def play(session: PuzzleSession, job: Job, policy: Policy, max_moves: int)
     status: Status = "truncated"
     reason = f"not solved in {max_moves} moves"
     refused = 0
+    paid: float | None = None
     for _ in range(max_moves):
         said = [(turn.observation, turn.move) for turn in turns]
         choice = await policy.choose(session, View(job.game, observation, session.rules, said))
@@ -84,9 +86,14 @@ async def play(session: PuzzleSession, job: Job, policy: Policy, max_moves: int)
             )
         )
         observation = _after(result, observation)
+        if result.reward is not None:
+            paid = (paid or 0.0) + result.reward
         refused = 0 if result.success else refused + 1
         if result.is_complete:
             status, reason = "solved", ""
+            break
+        if result.is_truncated:
+            reason = "the server ended the episode by a limit"
             break
         if observation.is_over or result.code in LOST:
             status, reason = "lost", result.message
@@ -110,7 +117,9 @@ async def play(session: PuzzleSession, job: Job, policy: Policy, max_moves: int)
             hints_used=hints,
             reference_moves=first.optimal_steps,
             moves=len(turns),
-        ),
+        )
+        if paid is None
+        else paid,
     )
 
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from lazarus_gym.environments import Draw
 from lazarus_gym.errors import EpisodeError
-from lazarus_gym.wire import PuzzleGame, PuzzleObservation, PuzzleSession
+from lazarus_gym.wire import Game, HintResult, PuzzleGame, PuzzleObservation
 
 PolicyName = Literal["hint", "random", "model"]
 _DIGITS = (
@@ -45,7 +45,7 @@ class View(NamedTuple):
         said: Earlier boards and moves, alternating.
     """
 
-    game: PuzzleGame
+    game: Game
     observation: PuzzleObservation
     rules: tuple[str, ...]
     said: Sequence[tuple[str, str]]
@@ -58,10 +58,18 @@ class Choice(NamedTuple):
     reason: str = ""
 
 
+class Hints(Protocol):
+    """A session that gives hints."""
+
+    async def hint(self) -> HintResult:
+        """Asks for a hint."""
+        ...
+
+
 class Policy(Protocol):
     """Decides on moves of one episode."""
 
-    async def choose(self, session: PuzzleSession, view: View) -> Choice:
+    async def choose(self, session: Hints, view: View) -> Choice:
         """The next move.
 
         Args:
@@ -75,7 +83,7 @@ class HintPolicy(Policy):
     """Follows the hints."""
 
     @override
-    async def choose(self, session: PuzzleSession, view: View) -> Choice:
+    async def choose(self, session: Hints, view: View) -> Choice:
         hint = await session.hint()
         return Choice(hint.move, f"no command follows the hint {hint.message!r}" if hint.move is None else "")
 
@@ -91,7 +99,7 @@ class RandomPolicy(Policy):
         self._draw = Draw("random policy", seed)
 
     @override
-    async def choose(self, session: PuzzleSession, view: View) -> Choice:
+    async def choose(self, session: Hints, view: View) -> Choice:
         draw, game = self._draw, view.game
         if game is PuzzleGame.KNAPSACK:
             items = len(_ITEM.findall(view.observation.text))
@@ -139,7 +147,7 @@ class ModelPolicy(Policy):
         self._pipeline: Any = UnifiedPipeline.from_pretrained(model)
 
     @override
-    async def choose(self, session: PuzzleSession, view: View) -> Choice:
+    async def choose(self, session: Hints, view: View) -> Choice:
         from lazarus_models import ChatHistory
 
         head = f"You play {view.game.value.replace('_', ' ')}. Answer each position with one command and nothing else."
@@ -152,7 +160,7 @@ class ModelPolicy(Policy):
         return Choice(move or "show")
 
 
-def make_policies(name: PolicyName, games: Sequence[PuzzleGame], model: str | None) -> Callable[[int], Policy]:
+def make_policies(name: PolicyName, games: Sequence[Game], model: str | None) -> Callable[[int], Policy]:
     """The function that makes the policy of an episode from its seed.
 
     Args:

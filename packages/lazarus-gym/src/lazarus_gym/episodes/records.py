@@ -53,7 +53,7 @@ class Episode(_Frozen):
     reference_moves: int | None = None
     """Moves that the server named as needed at the start."""
     reward: float = 0.0
-    """1 for a solved puzzle, less the share of the reference moves that hints gave; else 0."""
+    """What an OpenEnv server paid; else 1 for a solved puzzle, less the share of the reference moves that hints gave, or 0."""
 
     @property
     def is_saved(self) -> bool:

@@ -1,16 +1,22 @@
-"""The puzzle protocol over TCP, for many connections at once."""
+"""The puzzle protocol over TCP, telnet or WebSocket, for many connections at once."""
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lazarus_gym.errors import WireError
 from lazarus_gym.servers.puzzle_protocol import PuzzleConnection
+from lazarus_gym.servers.puzzle_transports import MAX_LINE_BYTES, LineTransport, TcpLines, TelnetLines, WebSocketLines
 
-MAX_LINE_BYTES = 1000
+WEBSOCKET_PATH = "/ws"
+_QUIET = logging.getLogger(__name__)
+"""Log of failed handshakes. A handler that does nothing keeps them from the terminal where no log is configured."""
+_QUIET.addHandler(logging.NullHandler())
 
 
 class PuzzleServerConfig(BaseModel):
@@ -22,6 +28,8 @@ class PuzzleServerConfig(BaseModel):
     """Address to listen on."""
     port: int = Field(default=8024, ge=0, le=65535)
     """Port; 0 takes a free one."""
+    transport: Literal["tcp", "telnet", "websocket"] = "tcp"
+    """How lines travel; a WebSocket is at the path `/ws`."""
     max_connections: int = Field(default=100, ge=1, le=10_000)
     """Connections at once; further ones are refused with a line."""
     idle_s: float = Field(default=300.0, gt=0)
@@ -40,33 +48,32 @@ async def serve_puzzles(config: PuzzleServerConfig) -> AsyncGenerator[int]:
     """
     connections: set[asyncio.Task[None]] = set()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(transport: LineTransport) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(connections) >= config.max_connections:
-            writer.write(b"The server has too many connections. Try again later.\r\n")
-            await _close(writer)
-            return
-        connections.add(task)
         try:
-            await _converse(reader, writer, config.idle_s)
+            if len(connections) >= config.max_connections:
+                await transport.write(["The server has too many connections. Try again later."], is_reply=False)
+                return
+            connections.add(task)
+            await _converse(transport, config.idle_s)
         except (OSError, ValueError, TimeoutError):  # a client that left, was silent, or sent a line without end
             pass
         except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 logs a cancelled handler as an error
             pass
         finally:
             connections.discard(task)
-            await _close(writer)
+            await transport.close()
 
     try:
-        server = await asyncio.start_server(accept, config.host, config.port, limit=MAX_LINE_BYTES)
+        server = await _listen(config, accept)
     except (OSError, OverflowError) as error:
         words = getattr(error, "strerror", None) or str(error)
         raise WireError(
             f"cannot listen on {config.host}:{config.port} ({words}): choose another `host` or `port`", "LG-E146"
         ) from error
     try:
-        yield int(server.sockets[0].getsockname()[1])
+        yield int(next(iter(server.sockets)).getsockname()[1])
     finally:
         server.close()
         for task in list(connections):
@@ -74,25 +81,42 @@ async def serve_puzzles(config: PuzzleServerConfig) -> AsyncGenerator[int]:
         await asyncio.gather(*connections, return_exceptions=True)
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle_s: float) -> None:
+async def _listen(config: PuzzleServerConfig, accept: Any) -> Any:
+    """Starts the server of a transport."""
+    if config.transport == "websocket":
+        from websockets.asyncio.server import serve
+
+        return await serve(
+            lambda connection: accept(WebSocketLines(connection)),
+            config.host,
+            config.port,
+            process_request=_check_path,
+            max_size=MAX_LINE_BYTES,
+            logger=_QUIET,
+        )
+
+    async def accept_tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = TcpLines(reader, writer)
+        await accept(TelnetLines(lines) if config.transport == "telnet" else lines)
+
+    return await asyncio.start_server(accept_tcp, config.host, config.port, limit=MAX_LINE_BYTES)
+
+
+def _check_path(connection: Any, request: Any) -> Any:
+    """The refusal of a WebSocket at another path."""
+    if request.path.split("?", 1)[0] == WEBSOCKET_PATH:
+        return None
+    return connection.respond(HTTPStatus.NOT_FOUND, f"The puzzles are at {WEBSOCKET_PATH}.\n")
+
+
+async def _converse(transport: LineTransport, idle_s: float) -> None:
     connection = PuzzleConnection()
-    await _write(writer, connection.menu())
+    await transport.write(connection.menu(), is_reply=False)
     while not connection.is_closed:
         async with asyncio.timeout(idle_s):
-            line = await reader.readline()
-        if not line.endswith(b"\n"):
+            line = await transport.read()
+        if line is None:
             return
         # Puzzles are computed in a thread, so other connections go on.
-        await _write(writer, await asyncio.to_thread(connection.reply, line.decode("utf-8", errors="replace")))
-
-
-async def _write(writer: asyncio.StreamWriter, lines: list[str]) -> None:
-    writer.write("".join(f"{line}\r\n" for line in lines).encode())
-    await writer.drain()
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(1):
-            await writer.wait_closed()
+        reply = await asyncio.to_thread(connection.reply, line.decode("utf-8", errors="replace"))
+        await transport.write(reply, is_reply=not connection.is_closed)

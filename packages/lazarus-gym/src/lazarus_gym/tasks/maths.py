@@ -6,7 +6,6 @@ occurs twice, and the first n tasks of a longer set are the set of n. A task tak
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from lazarus_gym.tasks.questions import (
     descending_pair,
     num_descending_pairs,
 )
+from lazarus_gym.tasks.replies import last_number
 
 MAX_DIGITS = 7
 """Largest number of digits for which every answer is below 2**53. JSON readers represent these exactly (RFC 8259,
@@ -100,7 +100,7 @@ def verify(task: Task, reply: str) -> Verdict:
         task: A task; its `answer` is a whole number.
         reply: Text of the reply, of any length.
     """
-    found = _last_number(reply)
+    found = last_number(reply)
     return Verdict(found == str(task.answer), found)
 
 
@@ -190,18 +190,3 @@ _QUESTIONS: Mapping[Kind, Questions] = {
     **stories.QUESTIONS,
     **tool_calls.QUESTIONS,
 }
-
-_MINUS = ("-", "\u2212")
-# A sign belongs to a number unless a character precedes it directly: "30-12" ends with 12, "= -18" with -18.
-_NUMBER = re.compile(r"(?:(?<![\w.)])([-\u2212+]))?([0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.([0-9]+))?")
-
-
-def _last_number(text: str) -> str | None:
-    """The last number in plain digits: `1,234.50` is `1234.5`, `+7.0` is `7`. No `int()`: it refuses 5,000 digits."""
-    numbers: list[tuple[str, str, str]] = _NUMBER.findall(text)
-    if not numbers:
-        return None
-    sign, whole, fraction = numbers[-1]
-    whole, fraction = whole.replace(",", "").lstrip("0") or "0", fraction.rstrip("0")
-    number = f"{whole}.{fraction}" if fraction else whole
-    return f"-{number}" if sign in _MINUS and number != "0" else number

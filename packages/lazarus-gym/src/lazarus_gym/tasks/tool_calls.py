@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_gym.tasks.questions import Question, Questions, ToolKind
+from lazarus_gym.tasks.replies import replies_call
 
 CALCULATOR: dict[str, Any] = {
     "type": "function",
@@ -71,12 +71,4 @@ def verify_call(prompt: str, reply: str) -> bool:
         prompt: Prompt of the task.
         reply: Text of the reply.
     """
-    try:
-        found = parse_object(reply.strip().encode("utf-8", errors="replace"))
-    except MalformedLine:
-        return False
-    expected = call_of(prompt)
-    if found != expected:
-        return False
-    arguments: dict[str, Any] = found["arguments"]
-    return all(type(arguments[name]) is int for name in ("a", "b"))  # True equals 1, and 3.0 equals 3
+    return replies_call(reply, call_of(prompt))

@@ -1,8 +1,11 @@
 from .client import TelnetClientConfig as TelnetClientConfig
 from .client import TelnetGymClient as TelnetGymClient
+from .games import Game as Game
+from .games import NamedGame as NamedGame
 from .games import PuzzleDifficulty as PuzzleDifficulty
 from .games import PuzzleGame as PuzzleGame
 from .games import find_puzzle as find_puzzle
+from .games import game_of as game_of
 from .hints import move_of_hint as move_of_hint
 from .probing import GameProbe as GameProbe
 from .probing import probe_games as probe_games

@@ -1,5 +1,6 @@
 """The games of the public puzzle servers: our names, the ids on the wire, and the titles in replies."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from lazarus_core.plugins import near_name
@@ -52,6 +53,30 @@ class PuzzleGame(StrEnum):
     def wire_id(self) -> str:
         """The id that the menu of a server accepts."""
         return _WIRE_IDS.get(self, self.value)
+
+
+@dataclass(frozen=True)
+class NamedGame:
+    """A game of a server that is none of `PuzzleGame`; its name is its id on the wire."""
+
+    value: str
+
+    @property
+    def wire_id(self) -> str:
+        """The id that the server accepts."""
+        return self.value
+
+
+Game = PuzzleGame | NamedGame
+
+
+def game_of(name: str) -> Game:
+    """The puzzle with exactly this name, or else a game that has it.
+
+    >>> game_of("sudoku"), game_of("echo")
+    (<PuzzleGame.SUDOKU: 'sudoku'>, NamedGame(value='echo'))
+    """
+    return PuzzleGame(name) if name in tuple(PuzzleGame) else NamedGame(name)
 
 
 _WIRE_IDS = {

@@ -57,6 +57,10 @@ class MoveResult(_Frozen):
     """The position after the command, where the server sent it."""
     is_complete: bool = False
     """The server says that the puzzle is solved."""
+    is_truncated: bool = False
+    """A limit of the server ended the episode."""
+    reward: float | None = None
+    """The reward that the server paid; None where its protocol has none."""
 
 
 class CheckResult(_Frozen):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_gym.errors import WireError
-from lazarus_gym.wire.games import PuzzleDifficulty, PuzzleGame
+from lazarus_gym.wire.games import Game, PuzzleDifficulty
 from lazarus_gym.wire.hints import move_of_hint
 from lazarus_gym.wire.lines import Lines
 from lazarus_gym.wire.results import CheckResult, HintResult, MoveResult, PuzzleObservation
@@ -64,7 +64,7 @@ class PuzzleSession:
         self.menu = tuple(lines)
 
     async def start(
-        self, game: PuzzleGame, difficulty: PuzzleDifficulty = PuzzleDifficulty.EASY, seed: int | None = None
+        self, game: Game, difficulty: PuzzleDifficulty = PuzzleDifficulty.EASY, seed: int | None = None
     ) -> PuzzleObservation:
         """Starts a puzzle, and leaves one that is in progress.
 

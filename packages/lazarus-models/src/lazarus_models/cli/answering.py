@@ -89,10 +89,7 @@ def infer(
     config = generation_config(max_new_tokens=max_tokens or _MAX_TOKENS, **drawing)
     if masks.is_given:
         check_drawing(drawing, config)
-        if draft is not None or chats or interactive:
-            raise _refusal("masked diffusion has no --draft, --chat and --interactive; remove them")
-        if masks.total_length is not None and max_tokens is not None:
-            raise _refusal("give one of `--total-length` and `--max-tokens`")
+        _check_masks(masks, max_tokens, is_other=draft is not None or chats or interactive)
     instructions = system_message(system, system_file)
     if raw and instructions:
         option = "--system" if system_file is None else "--system-file"
@@ -113,42 +110,15 @@ def infer(
             "input; --list shows names"
         )
     asked = read_prompts(texts, prompt_file, prompts)
-    if not asked:
-        raise _refusal("`infer` needs a prompt, --prompt-file, --prompts or standard input")
-    if draft is not None and len(asked) > 1:
-        raise _refusal("`--draft` supports one prompt only; remove it for several prompts")
-    if raw and any(each.earlier for each in asked):
-        raise _refusal("`--raw` continues a text; a row of --prompts has earlier messages")
+    _check_prompts(asked, raw=raw, has_draft=draft is not None)
     lm = load_model(model, adapter, any_base=any_base)
     given = [each.prompt if raw else each.messages(instructions) for each in asked]
     if masks.is_given:
-        show = _show_text if len(asked) == 1 and not as_json else _in_order(asked, as_json)
-        done = diffuse_all(lm, given, masks, drawing, max_tokens=config.max_new_tokens, raw=raw, on_done=show)
-        wrote, seconds = sum(len(each.ids) for each in done), sum(each.seconds for each in done)
-        say(
-            f"masked diffusion: {wrote} tokens for {len(done)} prompt(s) in {seconds:.2f} s, {wrote / seconds:.1f} tok/s"
-        )
-        return
-    if len(asked) == 1 and prompts is None:
+        _answer_by_masks(lm, asked, given, masks, drawing, max_tokens=config.max_new_tokens, raw=raw, as_json=as_json)
+    elif len(asked) == 1 and prompts is None:
         _answer_one(lm, asked[0], given[0], config, raw=raw, draft=draft, ahead=ahead, as_json=as_json)
-        return
-    from lazarus_models.generation.batch import generate_batch
-
-    show = _in_order(asked, as_json)
-    read: list[tuple[int, float]] = []
-
-    def note(tokens: int, took: float) -> None:
-        read.append((tokens, took))
-
-    answers = generate_batch(lm, given, config, raw=raw, batch_size=batch_size, on_done=show, on_read=note)
-    seconds = max(done.seconds for done in answers)
-    _say_speed(
-        f"{sum(len(done.ids) for done in answers)} tokens for {len(answers)} prompts in {seconds:.2f} s",
-        sum(tokens for tokens, _ in read),
-        sum(took for _, took in read),
-        sum(len(done.ids) for done in answers),
-        seconds,
-    )
+    else:
+        _answer_all(lm, asked, given, config, raw=raw, batch_size=batch_size, as_json=as_json)
 
 
 @with_drawing
@@ -172,6 +142,22 @@ def chat(
     config = generation_config(max_new_tokens=max_tokens, **drawing)
     instructions = system_message(system, system_file)
     converse(load_model(model, adapter, any_base=any_base), instructions, config)
+
+
+def _check_masks(masks: Masks, max_tokens: int | None, *, is_other: bool) -> None:
+    if is_other:
+        raise _refusal("masked diffusion has no --draft, --chat and --interactive; remove them")
+    if masks.total_length is not None and max_tokens is not None:
+        raise _refusal("give one of `--total-length` and `--max-tokens`")
+
+
+def _check_prompts(asked: list[Asked], *, raw: bool, has_draft: bool) -> None:
+    if not asked:
+        raise _refusal("`infer` needs a prompt, --prompt-file, --prompts or standard input")
+    if has_draft and len(asked) > 1:
+        raise _refusal("`--draft` supports one prompt only; remove it for several prompts")
+    if raw and any(each.earlier for each in asked):
+        raise _refusal("`--raw` continues a text; a row of --prompts has earlier messages")
 
 
 def _interact(
@@ -209,6 +195,53 @@ def _answer_one(
     reading = done.first_token_s or done.seconds
     head = f"{len(done.ids)} tokens in {done.seconds:.2f} s"
     _say_speed(head, done.prompt_tokens, reading, len(done.ids), done.seconds)
+
+
+def _answer_by_masks(
+    lm: "LoadedModel",
+    asked: list[Asked],
+    given: list[Any],
+    masks: Masks,
+    drawing: Drawing,
+    *,
+    max_tokens: int,
+    raw: bool,
+    as_json: bool,
+) -> None:
+    show = _show_text if len(asked) == 1 and not as_json else _in_order(asked, as_json)
+    done = diffuse_all(lm, given, masks, drawing, max_tokens=max_tokens, raw=raw, on_done=show)
+    wrote, seconds = sum(len(each.ids) for each in done), sum(each.seconds for each in done)
+    say(f"masked diffusion: {wrote} tokens for {len(done)} prompt(s) in {seconds:.2f} s, {wrote / seconds:.1f} tok/s")
+
+
+def _answer_all(
+    lm: "LoadedModel",
+    asked: list[Asked],
+    given: list[Any],
+    config: "GenerationConfig",
+    *,
+    raw: bool,
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    from lazarus_models.generation.batch import generate_batch
+
+    show = _in_order(asked, as_json)
+    read: list[tuple[int, float]] = []
+
+    def note(tokens: int, took: float) -> None:
+        read.append((tokens, took))
+
+    answers = generate_batch(lm, given, config, raw=raw, batch_size=batch_size, on_done=show, on_read=note)
+    seconds = max(done.seconds for done in answers)
+    wrote = sum(len(done.ids) for done in answers)
+    _say_speed(
+        f"{wrote} tokens for {len(answers)} prompts in {seconds:.2f} s",
+        sum(tokens for tokens, _ in read),
+        sum(took for _, took in read),
+        wrote,
+        seconds,
+    )
 
 
 def _say_speed(head: str, read: int, reading_s: float, wrote: int, seconds: float) -> None:

@@ -86,10 +86,10 @@ def _row_prompt(row: "Row") -> Asked:
 
     An answer that the row already has is ignored, so that tasks and training data can be asked again.
     """
-    from lazarus_tokenkit.samples import CompletionSample, TextSample
+    from lazarus_tokenkit.samples import CompletionSample, IdsSample, TextSample
 
     sample = row.sample
-    if isinstance(sample, TextSample):
+    if isinstance(sample, TextSample | IdsSample):
         raise _refusal(f"{row.place}: a text without a question; a row needs `prompt` or `messages`")
     if isinstance(sample, CompletionSample):
         return Asked(sample.id, _refuse_blank(sample.prompt, row.place))

@@ -83,6 +83,7 @@ def _parts(config: DecoderConfig) -> Iterator[tuple[str, ParameterRole]]:
     yield f"{body}.{norm}", "norm"
     yield "lm_head", "head"
     yield "score", "head"
+    yield "value_head", "head"
     for place, block in enumerate(config.blocks):
         inside = [*((name, "norm") for name in block.norm_names), *_mixer_parts(block.mixer)]
         for feed in block.feed_forward:

@@ -2,10 +2,10 @@ from .autoregressive import Generation as Generation
 from .autoregressive import GenerationStats as GenerationStats
 from .autoregressive import bounded as bounded
 from .autoregressive import generate as generate
-from .autoregressive import generate_steps as generate_steps
-from .autoregressive import generate_tokens as generate_tokens
 from .autoregressive import prompt_ids as prompt_ids
 from .autoregressive import stream as stream
+from .batch import BatchRunner as BatchRunner
+from .batch import Entry as Entry
 from .batch import batch_tokens as batch_tokens
 from .batch import generate_batch as generate_batch
 from .diffusion import DiffusionConfig as DiffusionConfig
@@ -18,4 +18,6 @@ from .sampling import GenerationConfig as GenerationConfig
 from .sampling import TokenLogprob as TokenLogprob
 from .speculative import generate_with_draft as generate_with_draft
 from .speculative import speculative_tokens as speculative_tokens
+from .steps import generate_steps as generate_steps
+from .steps import generate_tokens as generate_tokens
 from .streaming import decode_stream as decode_stream

@@ -11,12 +11,22 @@ from itertools import islice
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.generation.autoregressive import Generation, Recorded, answer, bounded, check_request, prompt_ids
+from lazarus_models.generation.autoregressive import Generation, answer, bounded, prompt_ids
 from lazarus_models.generation.constraint import Constraint
 from lazarus_models.generation.prompt_cache import PromptCache, read_texts, read_tokens
 from lazarus_models.generation.prompt_scores import read_scored
-from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
+from lazarus_models.generation.sampling import (
+    Counts,
+    GenerationConfig,
+    TokenLogprob,
+    count,
+    draw,
+    draw_unfiltered,
+    token_logprob,
+)
+from lazarus_models.generation.steps import Recorded, check_request
 from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.ops.log_normalizer import log_probabilities
 from lazarus_models.trees import begin, evaluate, integers
 from lazarus_tokenkit import Message
 
@@ -132,6 +142,8 @@ class BatchRunner:
         """Logits from which the next tokens are drawn, (B, V)."""
         self._tokens = mx.zeros((0,), dtype=mx.uint32)
         """The next token of each text, (B,), not yet evaluated."""
+        self._drawn_from = self._logits
+        """Logits from which the tokens of the last `step` were drawn, (B, V)."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -179,6 +191,7 @@ class BatchRunner:
             Each text, with its new token last in `ids`, and whether it has ended. Ended texts leave the batch.
         """
         tokens, logits = self._tokens, self._logits
+        self._drawn_from = logits
         goes_on = any(len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows)
         if goes_on:  # started before it is known which texts end
             for place, row in enumerate(self._rows):
@@ -191,6 +204,14 @@ class BatchRunner:
         took = [(row, row.take(drawn[place], logits[place])) for place, row in enumerate(self._rows)]
         self.keep([place for place, (_, ended) in enumerate(took) if not ended])
         return took
+
+    def log_probabilities(self, temperature: float = 1.0) -> mx.array:
+        """Log-probabilities of the whole vocabulary for the tokens of the last `step`, float32 (B, V), in the order of its texts.
+
+        Args:
+            temperature: Divisor of the logits, above 0.
+        """
+        return log_probabilities(self._drawn_from, temperature)
 
     def wait(self) -> None:
         """Waits until the next token of each text is computed."""
@@ -241,10 +262,11 @@ class SeparateRunner:
 
 
 def _read(model: Any, entries: Sequence[Entry]) -> list[tuple[PromptCache, mx.array, list[TokenLogprob]]]:
-    """Cache, logits (V,) and scores of each prompt."""
-    plain = read_texts(model, [entry.ids for entry in entries if not entry.is_scored])
+    """Cache, logits (V,) and scores of each prompt. Equal prompts are read once; merging caches copies them."""
+    plain = {tuple(entry.ids): entry.ids for entry in entries if not entry.is_scored}
+    read = dict(zip(plain, read_texts(model, list(plain.values())), strict=True))
     return [
-        read_scored(model, entry.ids, entry.config.logprobs or 0) if entry.is_scored else (*next(plain), [])
+        read_scored(model, entry.ids, entry.config.logprobs or 0) if entry.is_scored else (*read[tuple(entry.ids)], [])
         for entry in entries
     ]
 
@@ -284,6 +306,12 @@ def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
     """Draws a token of each text, `ahead` places after its next one, without evaluating it."""
     if all(row.config.is_plain and row.config.temperature == 0 and row.constraint is None for row in rows):
         return mx.argmax(logits, axis=-1)
+    temperature = rows[0].config.temperature
+    if all(
+        row.config.is_unfiltered and row.constraint is None and row.config.temperature == temperature for row in rows
+    ):
+        places = [(row.config.seed, len(row.ids) + ahead) for row in rows]
+        return draw_unfiltered(logits, temperature, places)
     drawn = [
         draw(_allowed(logits[place], row.constraint), row.config, len(row.ids) + ahead, row.counts)
         for place, row in enumerate(rows)

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation.autoregressive import Generation, Recorded, answer, prompt_ids
+from lazarus_models.generation.autoregressive import Generation, answer, prompt_ids
 from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
 from lazarus_models.generation.sampling import GenerationConfig
+from lazarus_models.generation.steps import Recorded
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.vocabulary import check_ids
 from lazarus_tokenkit import Message

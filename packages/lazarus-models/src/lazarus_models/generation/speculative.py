@@ -10,17 +10,10 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation.autoregressive import (
-    Generation,
-    Step,
-    answer,
-    bounded,
-    check_request,
-    prompt_ids,
-    recorded,
-)
+from lazarus_models.generation.autoregressive import Generation, answer, bounded, prompt_ids
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import Counts, GenerationConfig, count, draw
+from lazarus_models.generation.steps import Step, check_request, recorded
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import evaluate
 from lazarus_tokenkit import Message

@@ -22,3 +22,14 @@ def log_normalizer(logits: mx.array) -> mx.array:
     padded = mx.pad(exponentials, [(0, 0)] * (logits.ndim - 1) + [(0, short)])
     groups = mx.unflatten(padded, -1, (-1, _GROUP))
     return mx.log(groups.sum(axis=-1).sum(axis=-1, keepdims=True)) + largest
+
+
+def log_probabilities(logits: mx.array, temperature: float = 1.0) -> mx.array:
+    """Logarithm of the softmax of logits over a temperature, float32, (..., V).
+
+    Args:
+        logits: Float, (..., V).
+        temperature: Divisor of the logits, above 0.
+    """
+    scaled = logits.astype(mx.float32) / temperature
+    return scaled - log_normalizer(scaled)

@@ -8,10 +8,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from lazarus_models.backend import own_streams
-from lazarus_models.generation.autoregressive import check_request
 from lazarus_models.generation.batch import BatchRunner, Entry, SeparateRunner
 from lazarus_models.generation.constraint import Constraint
 from lazarus_models.generation.sampling import GenerationConfig, TokenLogprob
+from lazarus_models.generation.steps import check_request
 
 Runner = BatchRunner | SeparateRunner
 

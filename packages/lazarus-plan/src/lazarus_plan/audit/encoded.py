@@ -33,9 +33,10 @@ def encoded_token_ids(paths: Sequence[Path | str], plan: Path | str) -> TokenIds
         raise PlanError(error.problem, error.code) from error
 
     def token_ids(segment: Segment) -> NDArray[np.int64]:
-        ids: list[int] = samples[segment.sample]["input_ids"]
+        position = segment.sample if steps.positions is None else steps.positions[segment.sample]
+        ids: list[int] = samples[position]["input_ids"]
         try:
-            steps.check_sample(segment.sample, ids)
+            steps.check_sample(position, ids)
         except PlanRefused as error:
             raise PlanError(error.problem, error.code) from error
         first = segment.span[0] if segment.span else 0

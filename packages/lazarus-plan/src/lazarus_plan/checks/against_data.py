@@ -18,6 +18,7 @@ from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.format.fingerprint import UPSTREAM
 from lazarus_plan.format.store import Artifact
 from lazarus_plan.lengths.cache import ABSENT, LengthCache
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
 NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
@@ -156,19 +157,17 @@ class _Held:
 
     @classmethod
     def of(cls, plan: BatchPlan, source: int) -> "_Held":
-        about = plan.metadata.sources[source]
-        mine = slice(None)
-        if len(plan.metadata.sources) > 1:
-            mine = (plan.sample >= about.offset) & (plan.sample < about.offset + about.count)
-        prefixes = plan.prefixes
+        numbering = Numbering.of_plan(plan.metadata)
+        mine = slice(None) if numbering.num_sources == 1 else numbering.source_of(plan.sample) == source
+        sample, prefixes = plan.sample[mine], plan.prefixes
         return cls(
             fingerprints=plan.fingerprints,
             source=source,
-            count=about.count,
-            sample=plan.sample[mine] - about.offset,
+            count=plan.metadata.sources[source].count,
+            sample=sample if numbering.num_sources == 1 else numbering.position_of(sample),
             length=plan.length[mine],
             span_start=plan.span_start[mine],
-            prefixes=None if prefixes is None else prefixes[about.offset : about.offset + about.count],
+            prefixes=None if prefixes is None else prefixes[numbering.of(source)],
         )
 
     def digest(self, link: str) -> str:
@@ -293,7 +292,21 @@ def knows_files(plan: BatchPlan) -> bool:
 
 
 def _known_files(plan: BatchPlan | Artifact) -> list[JSON]:
-    return [file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", [])]
+    """The files with rows: a file with a `role`, such as the manifest of a corpus, has none."""
+    recorded = (file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", []))
+    return [file for file in recorded if "role" not in file]
+
+
+def with_companions(paths: Sequence[Path | str]) -> list[Path]:
+    """Data files, and after an index of Megatron (`.idx`) the file of its ids (`.bin`), if it is not given."""
+    found: list[Path] = []
+    given = set(map(Path, paths))
+    for path in map(Path, paths):
+        index = path.with_name(path.name + ".idx") if path.name else path
+        index = index if not path.exists() and index.is_file() else path
+        ids = index.with_suffix(".bin")
+        found += [index, ids] if index.suffix == ".idx" and ids not in given else [index]
+    return found
 
 
 def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None:
@@ -308,6 +321,7 @@ def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None
         PlanError: The plan has no digest of its files.
     """
     known = _known_files(plan)
+    paths = with_companions(paths)
     if not known:
         raise PlanError(
             "the plan has no digest of its data files: build lengths with `lazarus_tokenkit.build_lengths`", "LP-E009"
@@ -315,7 +329,7 @@ def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None
     if len(known) != len(paths):
         names = ", ".join(str(file["name"]) for file in known)
         raise StalePlan(f"data: the plan was made from {len(known)} files ({names}), {len(paths)} are given", "LP-E141")
-    for file, path in zip(known, map(Path, paths), strict=True):
+    for file, path in zip(known, paths, strict=True):
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != file["sha256"]:

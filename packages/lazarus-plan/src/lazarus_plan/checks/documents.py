@@ -5,7 +5,6 @@ Statements about the lines (`merkle_root`, `plan_sha256`, `stats`) remain claims
 
 import re
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +22,7 @@ from lazarus_plan.format.fingerprint import (
 )
 from lazarus_plan.format.store import FINGERPRINTS, METADATA, REMAKE, ROWS, Artifact, checksum, read_artifact
 from lazarus_plan.lengths.cache import ABSENT
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.plan import Metadata
 
 
@@ -64,10 +64,13 @@ def check_prefixes(artifact: Artifact) -> list[Finding]:
     if artifact.prefixes is None:
         return []
     parts = artifact.fingerprints["lengths"]["parts"]
+    numbering = Numbering.of_plan(artifact.metadata)
     return [
         Finding("LP-E153", f"{ROWS} does not match the lengths of {source.name}: {REMAKE}")
-        for source, about in zip(artifact.metadata.sources, parts, strict=True)
-        if prefixes_digest(artifact.prefixes[source.offset : source.offset + source.count]) != about.get("rows")
+        for source, numbers, about in zip(
+            artifact.metadata.sources, map(numbering.of, range(numbering.num_sources)), parts, strict=True
+        )
+        if prefixes_digest(artifact.prefixes[numbers]) != about.get("rows")
     ]
 
 
@@ -78,7 +81,14 @@ def identity_of(artifact: Artifact) -> JSON:
 
 def _identity(metadata: Metadata, prints: JSON) -> JSON:
     sources = source_identities(prints, [source.count for source in metadata.sources])
-    return plan_identity(metadata.config, sources, prints["merkle_root"], prints["plan"]["count"], metadata.parent)
+    return plan_identity(
+        metadata.config,
+        sources,
+        prints["merkle_root"],
+        prints["plan"]["count"],
+        metadata.parent,
+        metadata.numbering,
+    )
 
 
 def _check_links(artifact: Artifact) -> Iterator[Finding]:
@@ -90,9 +100,8 @@ def _check_links(artifact: Artifact) -> Iterator[Finding]:
             yield Finding("LP-E151", f"{FINGERPRINTS}: the link `{link}` does not match its sources")
     if not all(map(_is_file, _files(prints))):
         yield Finding("LP-E151", f"{FINGERPRINTS}: `data.parts` has a file without `name`, `bytes` or `sha256`")
-    counts = [source.count for source in metadata.sources]
-    if [source.offset for source in metadata.sources] != [0, *accumulate(counts)][:-1]:
-        yield Finding("LP-E151", f"{METADATA}: the offsets of `sources` are not the sums of their counts")
+    if tuple(source.offset for source in metadata.sources) != Numbering.of_plan(metadata).offsets:
+        yield Finding("LP-E151", f"{METADATA}: the offsets of `sources` are not the sums of the counts before them")
     canonical = metadata.config.canonical()
     expected: JSON = {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)}
     if prints.get("config") != expected:

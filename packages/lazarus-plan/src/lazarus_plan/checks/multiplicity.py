@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.findings import Finding, at_step
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.packing.sorting import order_by
 from lazarus_plan.plan import WHOLE, BatchPlan, Epoch, Integers
 
@@ -138,22 +139,25 @@ def _compare(plan: BatchPlan, epoch: Epoch, times: Integers) -> Iterator[tuple[s
         left_out = epoch.absent
     missing = optional = 0
     example = None
-    for position, source in enumerate(plan.metadata.sources):
-        mine = times[source.offset : source.offset + source.count]
+    numbering, every = Numbering.of_plan(plan.metadata), range(len(times))
+    for position in range(numbering.num_sources):
+        numbers = numbering.of(position)
+        mine = times[numbers]
+        number_of = every[numbers] if isinstance(numbers, slice) else numbers
         passes = [stage.passes[stage.sources.index(position)] for stage in epoch.stages if position in stage.sources]
         least = sum(whole for whole, _ in passes)
         # A partial pass may give one further copy of any of its samples.
         most = least + sum(rest > 0 for _, rest in passes)
         for each in np.flatnonzero(mine > most).tolist():
-            yield "LP-E120", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(most)}"
+            yield "LP-E120", f"sample {number_of[each]} occurs {_times(int(mine[each]))}, not {_times(most)}"
         for each in np.flatnonzero((mine > 0) & (mine < least)).tolist():
-            yield "LP-E121", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(least)}"
+            yield "LP-E121", f"sample {number_of[each]} occurs {_times(int(mine[each]))}, not {_times(least)}"
         absent = np.flatnonzero(mine == 0)
         if least:
             # Samples of a source without a whole pass may be absent; others must be recorded as excluded.
             missing += len(absent)
             if example is None and len(absent):
-                example = source.offset + int(absent[0])
+                example = int(number_of[int(absent[0])])
         else:
             optional += len(absent)
     if missing > left_out:

@@ -15,6 +15,7 @@ from lazarus_plan.format.reader import PlanReader
 from lazarus_plan.format.step_json import decode_line
 from lazarus_plan.format.store import read_artifact
 from lazarus_plan.lengths.cache import LengthRow
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.packing.permutation import keyed_permutation, shuffle_key
 from lazarus_plan.plan import Segment, Step
 
@@ -88,11 +89,14 @@ def encode_some(path: Path, steps: Sequence[Step], recipe: Recipe) -> int:
         PlanError: No installed package can encode.
     """
     artifact = read_artifact(path)
-    chosen = dict(sorted(_pick(step) for step in steps))
+    chosen = dict(map(_pick, steps))
+    # The measure reads the rows in the order of the data, which is not that of the sample numbers in every plan.
+    places = sorted(zip(Numbering.of_plan(artifact.metadata).indices(list(chosen)), chosen, strict=True))
+    chosen = {sample: chosen[sample] for _, sample in places}
     encoding: JSON = dict(artifact.fingerprints["lengths"]["parts"][0].get("encoding", {}))
-    found = list(_measure()(recipe, encoding, list(chosen)))
+    found = list(_measure()(recipe, encoding, [place for place, _ in places]))
     if len(found) < len(chosen):
-        missing = list(chosen)[len(found)]
+        missing = places[len(found)][0]
         raise StalePlan(f"data: there is no row {missing}; give the data of the plan", "LP-E141")
     for (sample, segment), row in zip(chosen.items(), found, strict=True):
         prefixes = None if artifact.prefixes is None else artifact.prefixes[sample].tolist()

@@ -13,6 +13,7 @@ from typing import cast
 from lazarus_core.bounded import open_file, read_lines
 from lazarus_core.canonical import JSON
 from lazarus_core.merge_conflicts import BLOCK_BYTES, HEAD_BYTES, find_marker, is_lfs_pointer
+from lazarus_plan.checks.against_data import with_companions
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import SHOWN, Finding
 from lazarus_plan.git_damage import data_conflict, line_ends_advice
@@ -57,7 +58,7 @@ class DataFiles:
 
 
 def named_files(cache: LengthCache) -> list[JSON]:
-    """The data files in the header of a cache: `name`, `bytes`, `sha256` of each.
+    """The data files in the header of a cache: `name`, `bytes`, `sha256` of each. Files with a `role` have no rows.
 
     Raises:
         PlanError: The header has another structure.
@@ -66,7 +67,7 @@ def named_files(cache: LengthCache) -> list[JSON]:
     files = cast("JSON", about).get("files", []) if isinstance(about, dict) else None
     if not isinstance(files, list) or not all(map(_is_file, cast("list[object]", files))):
         raise PlanError(f"{cache.name}:1: `parts.data.files` is no list of files with `name` and `sha256`", "LP-E003")
-    return cast("list[JSON]", files)
+    return [file for file in cast("list[JSON]", files) if "role" not in file]
 
 
 def _is_file(file: object) -> bool:
@@ -86,6 +87,7 @@ def find_data(caches: Sequence[LengthCache], given: Sequence[Path], folders: Seq
         PlanError: The number of given files differs from the headers.
     """
     names = [[str(file["name"]) for file in named_files(cache)] for cache in caches]
+    given = with_companions(given)
     if given and len(given) != sum(map(len, names)):
         listed = ", ".join(name for each in names for name in each) or "none"
         raise PlanError(f"{len(given)} data files are given, the length caches name {listed}", "LP-E009")

@@ -245,6 +245,8 @@ def rebase(
 ) -> None:
     """Keep the trained steps and plan the rest again, for data that was corrected or extended during a run.
 
+    Rows may be appended to any source; rows of the trained steps must stay as they were.
+
     Example: -p plan --step 500 -l new_lengths.jsonl -o rebased_plan
     """
     from lazarus_plan.checks.artifact import load_plan

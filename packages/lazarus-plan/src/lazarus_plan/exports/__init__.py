@@ -11,10 +11,10 @@ standard library alone; the parts of a trainer need its framework, which is not 
 """
 
 import ast
-import sys
 from pathlib import Path
 from typing import Literal, TypeGuard
 
+from lazarus_core.one_file import join_sources
 from lazarus_core.outputs import OutputKind
 from lazarus_core.plugins import PluginGroup, near_name, reason
 from lazarus_plan.errors import PlanError
@@ -80,40 +80,7 @@ def _outside_file(target: str) -> str:
 
 def _own_file(target: Target) -> str:
     folder = Path(__file__).parent
-    sources = [(folder / name).read_text("utf-8") for name in _PARTS[target]]
-    docstring = ast.get_docstring(ast.parse(sources[-1]), clean=False)
-    imports = _merged([node for source in sources for node in ast.parse(source).body])
-    bodies = [_body(source) for source in sources]
-    return f'"""{docstring}"""\n\n{imports}\n\n\n' + "\n\n\n".join(bodies) + "\n"
-
-
-def _merged(nodes: list[ast.stmt]) -> str:
-    """The imports of all parts, the standard library first; what the parts import of each other is left out."""
-    named: dict[str, set[str]] = {}
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("lazarus_plan."):
-            named.setdefault(node.module, set()).update(
-                alias.name if alias.asname is None else f"{alias.name} as {alias.asname}" for alias in node.names
-            )
-    plain = {
-        f"import {alias.name}" + (f" as {alias.asname}" if alias.asname else "")
-        for node in nodes
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    lines = [(line.split()[1], line) for line in plain]
-    lines += [(module, f"from {module} import {', '.join(sorted(names))}") for module, names in named.items()]
-    groups: list[list[str]] = [[], []]
-    for module, line in sorted(lines, key=lambda each: (each[1].startswith("from"), each[1])):
-        groups[module.partition(".")[0] not in sys.stdlib_module_names].append(line)
-    return "\n\n".join("\n".join(group) for group in groups if group)
-
-
-def _body(source: str) -> str:
-    """A part without its docstring and imports."""
-    nodes = ast.parse(source).body
-    last = [node for node in nodes[1:] if isinstance(node, ast.Import | ast.ImportFrom)][-1]
-    return "\n".join(source.splitlines()[last.end_lineno or 0 :]).strip("\n")
+    return join_sources([(folder / name).read_text("utf-8") for name in _PARTS[target]], own=["lazarus_plan"])
 
 
 def _is_unchanged(path: Path) -> bool:

@@ -101,7 +101,8 @@ class PlanSteps:
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker process reads the lines again: a plan of a million steps would travel to each of them.
-        return {name: value for name, value in self.__dict__.items() if name not in ("lines", "prefixes")}
+        left_out = ("lines", "prefixes", "positions", "_numbers")
+        return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
     @cached_property
     def lines(self) -> list[bytes]:
@@ -112,6 +113,29 @@ class PlanSteps:
     def prefixes(self) -> bytes | None:
         """`plan.rows`: of each sample 4 bytes of its row's digest and 4 of its tokens'; None where there is no such file."""
         return _content(self.path, "plan.rows") if (Path(self.path) / "plan.rows").is_file() else None
+
+    @cached_property
+    def positions(self) -> list[int] | None:
+        """Position in the data of each sample number of the plan; None where they are the same.
+
+        A plan that was rebased with rows appended to a source before the last one lists the ranges of its numbers.
+        """
+        ranges: list[list[int]] | None = self.metadata.get("numbering")
+        if ranges is None:
+            return None
+        counts: list[int] = [source["count"] for source in self.metadata["sources"]]
+        following = [sum(counts[:source]) for source in range(len(counts))]
+        positions: list[int] = []
+        for source, count in ranges:
+            positions += range(following[source], following[source] + count)
+            following[source] += count
+        return positions
+
+    @cached_property
+    def _numbers(self) -> list[int] | None:
+        """Sample number of each position in the data; None where they are the same."""
+        positions = self.positions
+        return None if positions is None else sorted(range(len(positions)), key=positions.__getitem__)
 
     @property
     def steps(self) -> int:
@@ -141,12 +165,14 @@ class PlanSteps:
         mine = mine[part * size : (part + 1) * size]
         number = {rows[row]: place for place, row in enumerate(mine)}
         places: list[Place] = []
-        for at, (sample, (start, end)) in enumerate(zip(line["samples"], line["packing"], strict=True)):
+        samples: list[int] = line["samples"]
+        for at, (sample, (start, end)) in enumerate(zip(samples, line["packing"], strict=True)):
             row = start // row_len
             if row in number:
                 first, last = spans[at] if spans else (0, 0)
                 is_whole = first == 0 and last < self.config["row_len"]
-                places.append(Place(sample, number[row], start - row * row_len, end - row * row_len, first, is_whole))
+                place = sample if self.positions is None else self.positions[sample]
+                places.append(Place(place, number[row], start - row * row_len, end - row * row_len, first, is_whole))
         return Share(step, row_len, tuple(mine), tuple(places))
 
     def rows_of(self, step: int) -> int:
@@ -159,7 +185,7 @@ class PlanSteps:
         """Refuses a sample with other tokens than the plan's, where `plan.rows` has their digests.
 
         Args:
-            sample: Its number.
+            sample: Its position in the data.
             ids: All of its token ids.
 
         Raises:
@@ -167,7 +193,8 @@ class PlanSteps:
         """
         if self.prefixes is None:
             return
-        expected = struct.unpack_from("<I", self.prefixes, 8 * sample + 4)[0]
+        number = sample if self._numbers is None else self._numbers[sample]
+        expected = struct.unpack_from("<I", self.prefixes, 8 * number + 4)[0]
         if hashlib.sha256(packed(ids)).hexdigest()[:8] != f"{expected:08x}":
             raise PlanRefused(
                 "LP-E193",
@@ -205,8 +232,8 @@ class PlanSteps:
             "merkle_root": prints["merkle_root"],
             "steps": len(self.lines),
         }
-        parent = self.metadata.get("parent")
-        return identity if parent is None else identity | {"parent": parent}
+        rebased = {name: self.metadata[name] for name in ("parent", "numbering") if name in self.metadata}
+        return identity | rebased
 
     def _check(self, expect: str | None) -> None:
         """Compares lines, documents and `plan.rows` with `plan_id`, and `plan_id` with the expected one."""
@@ -227,12 +254,15 @@ class PlanSteps:
             raise PlanRefused("LP-E196", f"{self.path} is plan {self.plan_id}, not the expected {expect}")
 
     def _has_its_prefixes(self) -> bool:
+        if self.prefixes is None:
+            return True
         sources, about = self.metadata["sources"], self.fingerprints["lengths"]["parts"]
-        return self.prefixes is None or all(
-            parts.get("rows")
-            == digest_of(self.prefixes[8 * source["offset"] : 8 * (source["offset"] + source["count"])])
-            for source, parts in zip(sources, about, strict=True)
-        )
+        ranges = self.metadata.get("numbering") or list(enumerate(source["count"] for source in sources))
+        content, first = [b""] * len(sources), 0
+        for source, count in ranges:
+            content[source] += self.prefixes[8 * first : 8 * (first + count)]
+            first += count
+        return all(parts.get("rows") == digest_of(rows) for rows, parts in zip(content, about, strict=True))
 
 
 def packed(numbers: Iterable[int]) -> bytes:

@@ -22,7 +22,7 @@ from lazarus_core.canonical import JSON, canonical_digest, digest_text
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.format.merkle import merkle_root
 from lazarus_plan.lengths.cache import ABSENT, LengthCache
-from lazarus_plan.plan import FORMAT_VERSION, Parent
+from lazarus_plan.plan import FORMAT_VERSION, NEWEST_VERSION, Parent, Ranges
 
 UPSTREAM = ("data", "template", "tokenizer")
 PLAN_INPUTS = (*UPSTREAM, "lengths", "config")
@@ -36,7 +36,14 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:SHORT]
 
 
-def plan_identity(config: PlanConfig, sources: JSON, root: str, steps: int, parent: Parent | None = None) -> JSON:
+def plan_identity(
+    config: PlanConfig,
+    sources: JSON,
+    root: str,
+    steps: int,
+    parent: Parent | None = None,
+    numbering: Ranges | None = None,
+) -> JSON:
     """The object whose digest is `plan_id`.
 
     Args:
@@ -45,15 +52,20 @@ def plan_identity(config: PlanConfig, sources: JSON, root: str, steps: int, pare
         root: Merkle root over the lines of `plan.jsonl`, 64 hexadecimal digits.
         steps: Number of lines.
         parent: Of a rebased plan: the plan whose first steps it repeats.
+        numbering: Ranges of the sample numbers, if the sources do not follow one another.
     """
     identity: JSON = {
-        "plan_format_version": FORMAT_VERSION,
+        "plan_format_version": FORMAT_VERSION if numbering is None else NEWEST_VERSION,
         "config": config.canonical(),
         **sources,
         "merkle_root": root,
         "steps": steps,
     }
-    return identity if parent is None else identity | {"parent": parent.model_dump(mode="json")}
+    if parent is not None:
+        identity["parent"] = parent.model_dump(mode="json")
+    if numbering is not None:
+        identity["numbering"] = [list(each) for each in numbering]
+    return identity
 
 
 def plan_id(identity: JSON) -> str:
@@ -79,7 +91,11 @@ def source_identities(chain: JSON, counts: Sequence[int]) -> JSON:
 
 
 def fingerprint_plan(
-    caches: Sequence[LengthCache], config: PlanConfig, blocks: Iterable[bytes], parent: Parent | None = None
+    caches: Sequence[LengthCache],
+    config: PlanConfig,
+    blocks: Iterable[bytes],
+    parent: Parent | None = None,
+    numbering: Ranges | None = None,
 ) -> JSON:
     """The content of `fingerprints.json`.
 
@@ -88,6 +104,7 @@ def fingerprint_plan(
         config: Resolved configuration.
         blocks: The bytes of `plan.jsonl`, in pieces of whole lines.
         parent: Of a rebased plan: the plan whose first steps it repeats.
+        numbering: Ranges of the sample numbers, if the sources do not follow one another.
     """
     chain: JSON = {}
     # One digest per cache, then one over the list, so the order of the caches counts.
@@ -119,7 +136,7 @@ def fingerprint_plan(
     # One pass over the blocks, which the caller may encode lazily.
     sha, root, steps = digest_lines(blocks)
     sources_held = source_identities(chain, list(map(len, caches)))
-    identity = plan_id(plan_identity(config, sources_held, root, steps, parent))
+    identity = plan_id(plan_identity(config, sources_held, root, steps, parent, numbering))
     chain["plan"] = {"digest": identity, "inputs": list(PLAN_INPUTS), "count": steps}
     return {**chain, "plan_sha256": sha, "merkle_root": root, "plan_id": identity}
 

@@ -34,8 +34,9 @@ from lazarus_plan.config import AS_STORED
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
 from lazarus_plan.format.step_codec import encode_lines
 from lazarus_plan.git_damage import refuse_git_damage
+from lazarus_plan.numbering import fault_of
 from lazarus_plan.packing.stats import plan_stats
-from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
+from lazarus_plan.plan import FORMAT_VERSION, NEWEST_VERSION, BatchPlan, Metadata
 
 PLAN = "plan.jsonl"
 METADATA = "metadata.json"
@@ -229,8 +230,9 @@ def write_documents(path: Path, plan: BatchPlan) -> None:
     """
     members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
     members["config"] = plan.metadata.config.canonical()
-    if plan.metadata.parent is None:
-        del members["parent"]
+    for name in ("parent", "numbering"):
+        if members[name] is None:
+            del members[name]
     for epoch in members["epochs"]:
         if epoch["absent"] is None:
             del epoch["absent"]
@@ -298,9 +300,9 @@ def read_blocks(path: Path) -> Iterator[bytes]:
 
 def _to_metadata(members: JSON, path: Path) -> Metadata:
     version = members.get("plan_format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if isinstance(version, int) and version > NEWEST_VERSION:
         raise FormatError(
-            f"{path} has plan format {version}, this lazarus-plan reads {FORMAT_VERSION}: upgrade lazarus-plan",
+            f"{path} has plan format {version}, this lazarus-plan reads up to {NEWEST_VERSION}: upgrade lazarus-plan",
             "LP-E160",
         )
     if isinstance(version, int) and version < FORMAT_VERSION:
@@ -317,6 +319,9 @@ def _to_metadata(members: JSON, path: Path) -> Metadata:
         raise CorruptPlan(f"{path}: `{where}`: {first['msg']}", "LP-E151") from error
     if metadata.config.row_len is None or metadata.seed != metadata.config.seed:
         raise CorruptPlan(f"{path}: `config` is not resolved, or its seed is not `seed`", "LP-E151")
+    fault = fault_of(metadata)
+    if fault is not None:
+        raise CorruptPlan(f"{path}: {fault}", "LP-E151")
     return metadata
 
 

@@ -11,6 +11,7 @@ from lazarus_core.canonical import JSON
 from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_plan.checks.against_data import check_files, knows_files
 from lazarus_plan.errors import PlanError, StalePlan
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.plan import BatchPlan, Step
 from lazarus_plan.shard import Policy, assign
 
@@ -30,14 +31,14 @@ def explain_sample(plan: BatchPlan, sample: int, world_size: int = 1, policy: Po
     count = sum(source.count for source in plan.metadata.sources)
     if not 0 <= sample < count:
         raise PlanError(f"sample {sample} is outside 0..{count - 1}", "LP-E008")
-    source = next(each for each in reversed(plan.metadata.sources) if each.offset <= sample)
+    source, position = Numbering.of_plan(plan.metadata).place(sample)
     steps = np.unique(np.searchsorted(plan.step_splits, np.flatnonzero(plan.sample == sample), side="right") - 1)
     places = [place for step in steps.tolist() for place in _places(plan.step(step), sample, world_size, policy)]
     excluded = {reason: count for reason, count in plan.metadata.excluded.model_dump().items() if count}
     return {
         "sample": sample,
-        "source": source.name,
-        "position": sample - source.offset,
+        "source": plan.metadata.sources[source].name,
+        "position": position,
         "places": places,
         "why": _why(plan) if places else f"excluded by policy: {excluded}",
     }
@@ -78,13 +79,13 @@ def explain_step(plan: BatchPlan, index: int, world_size: int = 1, policy: Polic
     }
 
 
-def plan_rows(plan: BatchPlan, paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
+def plan_rows(plan: BatchPlan, paths: Sequence[Path], samples: Sequence[int]) -> dict[int, str]:
     """The text of some samples, from files that are the plan's data byte by byte.
 
     Args:
         plan: The plan. Without digests of its files (`knows_files`), nothing is compared.
         paths: Its data files, in the order in which they were encoded.
-        positions: Sample numbers.
+        samples: Sample numbers.
 
     Raises:
         PlanError: A file is missing, or is not the plan's data.
@@ -96,7 +97,9 @@ def plan_rows(plan: BatchPlan, paths: Sequence[Path], positions: Sequence[int]) 
         raise PlanError(f"{error.message}: its rows are not the plan's samples", error.code) from error
     except FileNotFoundError as error:
         raise PlanError(f"{error.filename} does not exist: give the data files of the plan", "LP-E009") from error
-    return raw_rows(paths, positions)
+    places = Numbering.of_plan(plan.metadata).indices(samples)
+    rows = raw_rows(paths, places)
+    return {sample: rows[place] for sample, place in zip(samples, places, strict=True)}
 
 
 def raw_rows(paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:

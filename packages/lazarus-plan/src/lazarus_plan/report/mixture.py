@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_core.canonical import JSON
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.packing.mixture import stages_of
 from lazarus_plan.plan import BatchPlan
 
@@ -60,21 +61,21 @@ def count_mixture(plan: BatchPlan, first_step: int = 0) -> Iterator[StepMixture]
         plan: The plan.
         first_step: First step to yield; earlier ones are counted only, 0..len(plan).
     """
-    offsets = np.array([source.offset for source in plan.metadata.sources[1:]], dtype=np.int64)
+    numbering = Numbering.of_plan(plan.metadata)
     parts = _stages(plan)
-    seen_rows, seen_tokens = (np.zeros(len(offsets) + 1, dtype=np.int64) for _ in range(2))
+    seen_rows, seen_tokens = (np.zeros(numbering.num_sources, dtype=np.int64) for _ in range(2))
     in_stage = [0] * len(parts)
     place = 0
     for number, (_, begin, end) in enumerate(parts):
         for block in plan.blocks(begin, min(end, first_step)):
-            rows, tokens = _count(block, offsets)
+            rows, tokens = _count(block, numbering)
             seen_rows += rows
             seen_tokens += tokens
             in_stage[number] += int(rows.sum())
     for index in range(first_step, len(plan)):
         while parts[place][2] <= index:
             place += 1
-        rows, tokens = _count(plan.steps(index, index + 1), offsets)
+        rows, tokens = _count(plan.steps(index, index + 1), numbering)
         seen_rows += rows
         seen_tokens += tokens
         in_stage[place] += int(rows.sum())
@@ -105,11 +106,11 @@ def _spread(sources: Sequence[int], weights: Sequence[int], count: int) -> Count
     return tuple(by_source.get(source, 0) for source in range(count))
 
 
-def _count(part: BatchPlan, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _count(part: BatchPlan, numbering: Numbering) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and tokens of each source in some steps, int64 (K,)."""
-    source = np.searchsorted(offsets, part.sample, side="right")
+    source = numbering.source_of(part.sample)
     row_lens = part.row_lens[0] if len(part) == 1 else np.repeat(part.row_lens, np.diff(part.step_splits))
-    rows = np.bincount(source[part.start % row_lens == 0], minlength=len(offsets) + 1)
+    rows = np.bincount(source[part.start % row_lens == 0], minlength=numbering.num_sources)
     # Weights of `bincount` are float64: exact for the tokens of a block of steps.
-    tokens = np.bincount(source, weights=part.length, minlength=len(offsets) + 1)
+    tokens = np.bincount(source, weights=part.length, minlength=numbering.num_sources)
     return rows, tokens.astype(np.int64)

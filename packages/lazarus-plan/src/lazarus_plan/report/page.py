@@ -21,6 +21,7 @@ from lazarus_core.html import (
     section,
 )
 from lazarus_plan.config import PlanConfig
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.packing.balance import row_costs
 from lazarus_plan.packing.baselines import fill_by_packer
 from lazarus_plan.packing.stats import rows_a_step
@@ -171,8 +172,7 @@ def _drift(plan: BatchPlan) -> list[NDArray[np.float64]]:
     part = plan.steps(stage.first_step, stage.first_step + stage.steps)
     step = np.repeat(np.arange(len(part)), np.diff(part.step_splits))
     begins_row = part.start % part.row_lens[step] == 0
-    offsets = [source.offset for source in plan.metadata.sources]
-    source = np.searchsorted(offsets, part.sample[begins_row], side="right") - 1
+    source = Numbering.of_plan(plan.metadata).source_of(part.sample[begins_row])
     rows = np.cumsum(np.bincount(step[begins_row], minlength=len(part)))
     drift: list[NDArray[np.float64]] = []
     for place, number in zip(stage.sources, stage.rows, strict=True):

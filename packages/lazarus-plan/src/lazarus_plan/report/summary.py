@@ -7,6 +7,7 @@ import numpy as np
 from lazarus_core.canonical import JSON
 from lazarus_plan.format.fingerprint import UPSTREAM, short
 from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.packing.stats import plan_stats
 from lazarus_plan.plan import WHOLE, BatchPlan
 from lazarus_plan.report.budget import budget_words
@@ -19,6 +20,7 @@ def summary(plan: BatchPlan) -> JSON:
     return {
         "plan_id": plan.plan_id,
         "config": plan.metadata.config.canonical(),
+        **_numbering(plan),
         "sources": [source.model_dump() for source in plan.metadata.sources],
         "epochs": [epoch.model_dump() for epoch in plan.metadata.epochs],
         "excluded": plan.metadata.excluded.model_dump(),
@@ -26,6 +28,12 @@ def summary(plan: BatchPlan) -> JSON:
         "fingerprints": {link: plan.fingerprints[link]["digest"] for link in (*LINKS, "config")},
         "stats": plan_stats(plan),
     }
+
+
+def _numbering(plan: BatchPlan) -> JSON:
+    """The ranges of sample numbers, if the plan lists them."""
+    ranges = plan.metadata.numbering
+    return {} if ranges is None else {"numbering": [list(each) for each in ranges]}
 
 
 def lost_answers(plan: BatchPlan, caches: Sequence[LengthCache]) -> int:
@@ -37,10 +45,9 @@ def lost_answers(plan: BatchPlan, caches: Sequence[LengthCache]) -> int:
     """
     placed = np.zeros(sum(len(cache.length) for cache in caches), dtype=np.int64)
     np.maximum.at(placed, plan.sample, np.maximum(plan.span_start, 0) + plan.length)  # ends of the pieces
-    count, first = 0, 0
-    for cache in caches:
-        ends = placed[first : first + len(cache.length)]
-        first += len(cache.length)
+    count, numbering = 0, Numbering.of_plan(plan.metadata)
+    for source, cache in enumerate(caches):
+        ends = placed[numbering.of(source)]
         if cache.loss_tokens is not None:
             is_lost = (ends > 0) & (cache.loss_tokens > 0) & (cache.length - ends >= cache.loss_tokens)
             count += int(is_lost.sum())

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 from lazarus_tokenkit.encoding.cached_render import Piece
 from lazarus_tokenkit.encoding.continuation import ContinuationRules
 from lazarus_tokenkit.encoding.loss_spans import SpanFinder
-from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.errors import SampleError, TemplateError
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.samples.kinds import (
     JSON,
     ChatSample,
     CompletionSample,
+    IdsSample,
     LabelledSample,
     Message,
     PreferenceSample,
@@ -147,8 +148,8 @@ class Encoder:
         continuing = self._continuation.encode_batch(prepared.continuing) if prepared.continuing else []
         joined = self.join(prepared, self.tokenizer.encode_batch(prepared.texts), continuing)
         return [
-            Encoded(each.ids.tolist(), list(each.mask), each.parts, sum(map(self._loss_bytes, chain(*parts))))
-            for each, parts in zip(joined, prepared.cut, strict=True)
+            Encoded(each.ids.tolist(), list(each.mask), each.parts, self._bytes_with_loss(sample, each, parts))
+            for sample, each, parts in zip(prepared.samples, joined, prepared.cut, strict=True)
         ]
 
     def prepare(self, samples: Sequence[Sample]) -> Prepared:
@@ -256,6 +257,8 @@ class Encoder:
                     return [finder.exchange(sample.prompt, sample.completion)]
                 case TextSample():
                     return [[finder.text(sample.text)]]
+                case IdsSample():
+                    return self._known_ids(sample)
                 case ChatSample():
                     return [finder.conversation(sample.messages, sample.tools)]
                 case PreferenceSample():
@@ -283,6 +286,9 @@ class Encoder:
         # The pieces are visited in the order in which `prepare` listed their texts, so each takes the next ids.
         open_ids, continuing_ids = iter(ids), iter(continuing)
         for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
+            if isinstance(sample, IdsSample):
+                yield self._given(sample)
+                continue
             whole, mask = id_array(()), bytearray()
             sizes: list[int] = []
             for pieces in parts:
@@ -313,6 +319,31 @@ class Encoder:
             return []
         is_written = self._bos_text is not None and bool(pieces) and pieces[0].text.startswith(self._bos_text)
         return [] if is_written else [self._added_bos]
+
+    def _bytes_with_loss(self, sample: Sample, joined: Joined, parts: list[list[Piece]]) -> int:
+        if not isinstance(sample, IdsSample):
+            return sum(map(self._loss_bytes, chain(*parts)))
+        with_loss = [token for token, has_loss in zip(joined.ids, joined.mask, strict=True) if has_loss]
+        return len(self.tokenizer.decode(with_loss, skip_special=True).encode())
+
+    def _known_ids(self, sample: IdsSample) -> list[list[Piece]]:
+        """No pieces: the sample is encoded. Refuses ids of another tokenizer."""
+        size = self.tokenizer.vocab_size
+        if max(sample.ids) >= size:
+            place = next(place for place, token in enumerate(sample.ids) if token >= size)
+            raise SampleError(
+                f"sample {sample.id!r}: id {sample.ids[place]} at place {place} is not in the vocabulary, which has {size:,} ids:"
+                " give the tokenizer that made them",
+                "LT-E328",
+            )
+        return [[]]
+
+    def _given(self, sample: IdsSample) -> Joined:
+        """Ids and mask of a sample that is encoded; without a mask, all tokens carry loss but bos at the start."""
+        mask = bytearray(b"\1" * len(sample.ids) if sample.loss_mask is None else sample.loss_mask)
+        if sample.loss_mask is None and sample.ids[0] == self.tokenizer.bos_id:
+            mask[0] = 0
+        return Joined(sample.ids, mask, None)
 
     def _loss_bytes(self, piece: Piece) -> int:
         """Counts the UTF-8 bytes of a piece with loss, without escape marks and special tokens; 0 without loss."""

@@ -14,21 +14,20 @@ message contents before rendering:
   template trims the content.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from lazarus_tokenkit.encoding.cached_render import NONCHARACTERS, PLACEHOLDER, CachedRender, Piece
 from lazarus_tokenkit.encoding.dropped_members import Rendered, refuse_dropped_members
+from lazarus_tokenkit.encoding.escape_marks import free_noncharacters, message_texts, without_generation_marks
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.templates.sandbox import CLOSE, OPEN
 from lazarus_tokenkit.tokenizers.protocol import SpecialSpan, Tokenizer
 
 Render = Callable[..., str]
@@ -79,7 +78,7 @@ class SpanFinder:
         """Returns a document as one piece. All of it carries loss, and none of it is parsed as a special token."""
         if not self._is_reserved(text):
             return Piece(text, True)
-        escape_mark, _ = _free_noncharacters([text])
+        escape_mark, _ = free_noncharacters([text])
         return _piece(self._escape(text, escape_mark), True, escape_mark)
 
     def conversation(
@@ -171,7 +170,7 @@ class SpanFinder:
     def _cut(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
     ) -> list[Piece]:
-        escape_mark, end_mark = _free_noncharacters([text for message in messages for text in _texts(message)])
+        escape_mark, end_mark = free_noncharacters([text for message in messages for text in message_texts(message)])
         messages = [self._escaped(message, escape_mark) for message in messages]
         render = partial(self._template.render, tools=tools)
         text = render(messages, add_generation_prompt=add_generation_prompt)
@@ -218,7 +217,7 @@ class SpanFinder:
         add_generation_prompt: bool,
     ) -> list[_Answer]:
         """Returns the template's `{% generation %}` blocks. Adjacent blocks with equal loss become one."""
-        unmarked = [_without_generation_marks(message) for message in messages]
+        unmarked = [without_generation_marks(message) for message in messages]
         spans = self._template.generation_spans(unmarked, add_generation_prompt=add_generation_prompt, tools=tools)
         # Blocks that end inside the prompt of turn `first` carry no loss.
         before = 0
@@ -352,26 +351,6 @@ def _piece(text: str, has_loss: bool, escape_mark: str) -> Piece:
     return Piece(text, has_loss, escape_mark if escape_mark in text else "")
 
 
-def _without_generation_marks(message: Message) -> Message:
-    """Replaces the characters that mark `{% generation %}` blocks. The length of the message does not change."""
-    plain = str.maketrans(dict.fromkeys((OPEN, CLOSE), NONCHARACTERS[0]))
-
-    def replaced(value: Any) -> Any:
-        match value:
-            case str():
-                return value.translate(plain)
-            case dict():
-                return {key: replaced(member) for key, member in cast("JSON", value).items()}
-            case list():
-                return list(map(replaced, cast("list[Any]", value)))
-            case _:
-                return value
-
-    calls = tuple(replace(call, arguments=replaced(dict(call.arguments))) for call in message.tool_calls)
-    reasoning = message.reasoning and replaced(message.reasoning)
-    return replace(message, content=replaced(message.content), tool_calls=calls, reasoning=reasoning)
-
-
 def _common_prefix(texts: Iterable[str]) -> str:
     """Returns the longest common prefix of sorted texts."""
     # In sorted order, the prefix that the first and the last text share is common to all.
@@ -379,25 +358,3 @@ def _common_prefix(texts: Iterable[str]) -> str:
     last = rest[-1] if rest else first
     size = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return first[:size]
-
-
-def _texts(message: Message) -> list[str]:
-    """Returns the texts of a message that come from the data."""
-    reasoning = [message.reasoning] if message.reasoning else []
-    return [
-        message.content,
-        *reasoning,
-        *(json.dumps(call.to_json(), ensure_ascii=False) for call in message.tool_calls),
-    ]
-
-
-def _free_noncharacters(contents: Sequence[str]) -> tuple[str, str]:
-    """Returns two noncharacters that occur in no content: the escape mark and the end mark."""
-    free = (mark for mark in NONCHARACTERS if not any(mark in content for content in contents))
-    match list(islice(free, 2)):
-        case [escape_mark, end_mark]:
-            return escape_mark, end_mark
-        case _:
-            raise TemplateError(
-                "the sample contains every noncharacter U+FDD0..U+FDEF; remove them: they are not text", "LT-E206"
-            )

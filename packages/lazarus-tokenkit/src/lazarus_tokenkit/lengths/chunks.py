@@ -9,8 +9,9 @@ from typing import NamedTuple, TypeVar
 
 from lazarus_tokenkit.encoding.encoder import Encoder, Prepared
 from lazarus_tokenkit.samples.documents import sample_text
+from lazarus_tokenkit.samples.kinds import IdsSample
 from lazarus_tokenkit.samples.read import Row
-from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
+from lazarus_tokenkit.tokenizers.backends.parallelism import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import NUM_CHECKED, Engine, EngineName, choose_engine, continuation_engine
 from lazarus_tokenkit.tokenizers.ids import Ids
 
@@ -43,7 +44,7 @@ def open_engines(encoder: Encoder, rows: Iterator[Row], engine: EngineName) -> t
         The engines, and an iterator over all rows, including those read for the comparison.
     """
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
-    texts = [sample_text(row.sample) for row in first]
+    texts = [sample_text(row.sample) for row in first if not isinstance(row.sample, IdsSample)]
     fingerprint = encoder.fingerprint.fingerprint
     chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint)
     return Engines(chosen, continuation_engine(encoder.tokenizer, chosen, texts, fingerprint)), chain(first, rows)

@@ -13,9 +13,10 @@ from lazarus_core.printable import utf8_name
 from lazarus_plan import LengthRow, LengthsHeader
 from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoded, Encoder
-from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.errors import SampleError, TemplateError
+from lazarus_tokenkit.lengths.corpus_manifest import manifest_files
 from lazarus_tokenkit.samples.files import Paths, data_files
-from lazarus_tokenkit.samples.kinds import LabelledSample, TextSample
+from lazarus_tokenkit.samples.kinds import IdsSample, LabelledSample, TextSample
 from lazarus_tokenkit.samples.read import FieldNames, Row, as_paths, read_rows
 from lazarus_tokenkit.tokenizers.ids import ids_prefix
 
@@ -40,7 +41,7 @@ class EncodedRow:
         h: First 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
         loss_bytes: UTF-8 bytes of the texts that carry loss.
         label: Whether the answer is desirable; None for samples without a label.
-        is_text: Whether the sample is a document.
+        is_text: Whether the sample is a document, as text or as token ids.
     """
 
     id: str
@@ -93,7 +94,7 @@ def encode_rows(
                 h=ids_prefix(encoded.ids),
                 loss_bytes=encoded.loss_bytes,
                 label=row.sample.label if isinstance(row.sample, LabelledSample) else None,
-                is_text=isinstance(row.sample, TextSample),
+                is_text=isinstance(row.sample, TextSample | IdsSample),
             )
 
 
@@ -123,8 +124,14 @@ def header_of(
         count: Number of rows.
         root: Merkle root over the rows' digests, 32 bytes.
         engine: Name of the engine that encoded the batches, if it was not the reference engine. Stored as information.
+
+    Raises:
+        SampleError: A data file is a shard of a corpus, and was changed since.
     """
     fingerprint = encoder.fingerprint
+    files = [file for path in as_paths(paths) for file in data_files(path)]
+    digests = [_file_digest(file) for file in files]
+    manifests = manifest_files((file, digest["sha256"]) for file, digest in zip(files, digests, strict=True))
     library = {"library": f"{fingerprint.library}, lengths by {engine}"} if engine else {}
     return LengthsHeader(
         count=count,
@@ -133,7 +140,7 @@ def header_of(
         tokenizer=f"sha256:{fingerprint.fingerprint}",
         encoding=encoder.parameters,
         parts={
-            "data": {"files": [_file_digest(file) for path in as_paths(paths) for file in data_files(path)]},
+            "data": {"files": [*digests, *manifests]},
             "template": encoder.template_parts,
             "tokenizer": fingerprint.parts | library,
         },
@@ -155,15 +162,16 @@ def row_places_in_errors(batch: Sequence[Row], encoder: Encoder) -> Generator[No
 
     Raises:
         TemplateError: The template refuses a conversation.
+        SampleError: A row of token ids has one that is not in the vocabulary.
     """
     try:
         yield
-    except TemplateError:
-        for row in batch:  # find the row that the template refuses
+    except (TemplateError, SampleError):
+        for row in batch:  # find the row that is refused
             try:
                 encoder.encode(row.sample)
-            except TemplateError as error:
-                raise TemplateError(f"{row.place}: {error.message}", error.code) from error
+            except (TemplateError, SampleError) as error:
+                raise type(error)(f"{row.place}: {error.message}", error.code) from error
         raise
 
 

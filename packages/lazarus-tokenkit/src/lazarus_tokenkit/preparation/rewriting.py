@@ -8,10 +8,12 @@ from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.preparation.numerals import Style, normalize_numbers
 from lazarus_tokenkit.preparation.structures import inject_structures
 from lazarus_tokenkit.preparation.system_message import add_system_message
+from lazarus_tokenkit.samples.documents import NO_TEXT
 from lazarus_tokenkit.samples.kinds import (
     JSON,
     ChatSample,
     CompletionSample,
+    IdsSample,
     LabelledSample,
     Message,
     PreferenceSample,
@@ -95,6 +97,8 @@ def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:
         rewrite: Function from a text to its replacement, called in the order of the texts.
     """
     match sample:
+        case IdsSample():
+            raise SampleError(f"sample {sample.id!r} has token ids and no text", NO_TEXT)
         case TextSample():
             return replace(sample, text=rewrite(sample.text))
         case CompletionSample():
@@ -118,6 +122,9 @@ def to_row(sample: Sample) -> JSON:
     {'id': '7', 'text': 'hello'}
     """
     match sample:
+        case IdsSample():
+            masked = {} if sample.loss_mask is None else {"loss_mask": list(sample.loss_mask)}
+            return {"id": sample.id, "input_ids": sample.ids.tolist()} | masked
         case TextSample():
             members: dict[str, Any] = {"text": sample.text}
         case CompletionSample():

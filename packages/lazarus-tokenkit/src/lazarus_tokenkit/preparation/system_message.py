@@ -6,7 +6,15 @@ from pathlib import Path
 from lazarus_core.bounded import read_bytes
 from lazarus_core.strict_json import BOM
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.samples.kinds import ChatSample, CompletionSample, Message, PromptSample, Sample, TextSample
+from lazarus_tokenkit.samples.kinds import (
+    ChatSample,
+    CompletionSample,
+    IdsSample,
+    Message,
+    PromptSample,
+    Sample,
+    TextSample,
+)
 
 MAX_SYSTEM_BYTES = 1 << 20
 """Largest file of a system message: about 250,000 tokens, more than the context of most models."""
@@ -50,7 +58,7 @@ def add_system_message(sample: Sample, text: str) -> Sample:
     """
     first = Message(SYSTEM, text)
     match sample:
-        case TextSample():
+        case TextSample() | IdsSample():
             raise SampleError("a document has no turns, so it cannot have a system message", "LT-E921")
         case CompletionSample():
             return ChatSample(sample.id, (first, *sample.messages))

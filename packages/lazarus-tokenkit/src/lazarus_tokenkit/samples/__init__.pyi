@@ -1,10 +1,10 @@
 from .documents import read_documents as read_documents
 from .documents import sample_text as sample_text
 from .files import Paths as Paths
-from .files import PlacedRow as PlacedRow
 from .files import read_objects as read_objects
 from .kinds import ChatSample as ChatSample
 from .kinds import CompletionSample as CompletionSample
+from .kinds import IdsSample as IdsSample
 from .kinds import LabelledSample as LabelledSample
 from .kinds import Message as Message
 from .kinds import PreferenceSample as PreferenceSample
@@ -12,6 +12,7 @@ from .kinds import PromptSample as PromptSample
 from .kinds import Sample as Sample
 from .kinds import TextSample as TextSample
 from .kinds import ToolCall as ToolCall
+from .placed_row import PlacedRow as PlacedRow
 from .read import Row as Row
 from .read import count_lines as count_lines
 from .read import read_rows as read_rows

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
+from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.files import Paths
 from lazarus_tokenkit.samples.kinds import (
     ChatSample,
     CompletionSample,
+    IdsSample,
     LabelledSample,
     Message,
     PreferenceSample,
@@ -16,6 +18,7 @@ from lazarus_tokenkit.samples.kinds import (
 from lazarus_tokenkit.samples.read import read_samples
 from lazarus_tokenkit.samples.schemas import FieldNames
 
+NO_TEXT = "LT-E327"
 MAX_CHARACTERS = 10_000
 """Longer texts are split at line ends into documents of at least this size. Bootstrap intervals need many documents."""
 
@@ -44,10 +47,18 @@ def as_documents(documents: Iterable[str]) -> Iterable[str]:
 
 
 def sample_text(sample: Sample) -> str:
-    """Returns the text of a sample, without roles and tool calls. Parts are joined with a line feed."""
+    """Returns the text of a sample, without roles and tool calls. Parts are joined with a line feed.
+
+    Raises:
+        SampleError: The sample has token ids and no text.
+    """
     match sample:
         case TextSample():
             return sample.text
+        case IdsSample():
+            raise SampleError(
+                f"sample {sample.id!r} has token ids and no text; give the data that they were made from", NO_TEXT
+            )
         case CompletionSample():
             return f"{sample.prompt}\n{sample.completion}"
         case ChatSample() | PromptSample():

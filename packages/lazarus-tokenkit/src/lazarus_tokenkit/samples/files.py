@@ -4,66 +4,38 @@ A row is an object with its file and line. This module reports invalid files; `s
 streamed; only JSON arrays are read whole. A row has at most `MAX_ROW_BYTES`, also in a compressed file.
 """
 
-import csv
 import gzip
 import zlib
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 
-from lazarus_core.bounded import BEYOND_BOUND, MAX_FILE_BYTES, open_file, read_bytes, read_lines
+from lazarus_core.bounded import MAX_FILE_BYTES, open_file, read_bytes, read_lines
 from lazarus_core.errors import InputError
 from lazarus_core.jsonl import BlankLine, numbered_lines
 from lazarus_core.printable import name_as_utf8
 from lazarus_core.strict_json import BOM
 from lazarus_core.strict_json import kind as json_kind
 from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.samples.arrow_tables import HUB, hub_rows, parquet_rows, saved_rows
+from lazarus_tokenkit.samples.csv_files import csv_rows
 from lazarus_tokenkit.samples.json_rows import MALFORMED, NOT_UTF8, parse_json
+from lazarus_tokenkit.samples.placed_row import JSON, MAX_ROW_BYTES, NO_FILE, PlacedRow, bounded_row, out_of_bounds
 from lazarus_tokenkit.samples.reader_plugins import plugged_rows, plugged_suffixes
 
-JSON = dict[str, Any]
 Paths = Path | str | Sequence[Path | str]
 """One data path or several."""
 
 LINES = (".jsonl", ".jsonl.gz", ".ndjson")
 TEXTS = (".txt", ".md", ".rst")
 SUFFIXES = (*LINES, ".json", ".csv", ".tsv", ".parquet", *TEXTS)
-HUB = "hf:"
-"""Prefix of a data set on the hub: `hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`."""
-PARQUET_ROWS = 100
-"""Rows decoded at a time. With dictionary encoding, one text of `MAX_ROW_BYTES` can occur in all of them."""
-MAX_ROW_BYTES = 12 << 20
-"""Bytes of one row. A tokenizer needs up to 140 bytes of memory a byte of text (measured: `byte`, tokenizers 0.23), so a
-row needs up to 1.7 GiB. The Bible has 4.5 MB, the longest row of the Pile's books 8 MB."""
+INDEX = ".idx"
+"""Suffix of an index of Megatron; `.bin` has its ids. `lazarus-corpus` reads them."""
 NOT_TRUNCATED = ("cut off", "after a CR", "a comma after the value", "write null")
 """Words of errors that name another cause than a truncated file, or say so themselves."""
 SHOWN_NAMES = 12
 """Largest number of field names in one message."""
-NO_FILE, TOO_LARGE = "LT-E302", "LT-E316"
-
-
-class PlacedRow(NamedTuple):
-    """A row with its place.
-
-    Args:
-        members: The fields.
-        path: The file.
-        line: 1-based line, or 1-based row number for formats without lines.
-        name: Id that follows from the place, such as the path of a text file; None means the row's position.
-    """
-
-    members: JSON
-    path: Path
-    line: int
-    name: str | None = None
-
-    @property
-    def place(self) -> str:
-        """File and line for messages, as `file:line`."""
-        return f"{self.path}:{self.line}"
 
 
 def read_objects(path: Path) -> Iterator[PlacedRow]:
@@ -73,7 +45,7 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
         SampleError: The file is missing or malformed. The message names file and line.
     """
     if str(path).startswith(HUB):
-        return _hub_rows(path)
+        return hub_rows(path)
     if path.is_dir():
         return _directory_rows(path)
     if not path.exists():
@@ -88,9 +60,14 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted."""
+    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted.
+
+    An index of Megatron has its ids in a second file.
+    """
     if str(path).startswith(HUB):
         return []
+    if path.suffix == INDEX:
+        return [path, path.with_suffix(".bin")]
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
@@ -152,7 +129,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         with _open(path) as stream:
             yield from read_lines(stream, path, max_bytes=MAX_ROW_BYTES)
     except InputError as error:
-        raise _out_of_bounds(error) from error
+        raise out_of_bounds(error) from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SampleError(f"{path} is not a complete gzip file: {error}", NO_FILE) from error
 
@@ -167,17 +144,12 @@ def _open(path: Path) -> Generator[IO[bytes]]:
             yield cast("IO[bytes]", unpacked)
 
 
-def _out_of_bounds(error: InputError) -> SampleError:
-    """Converts an error of `lazarus_core.bounded` to a `SampleError`."""
-    return SampleError(error.message, TOO_LARGE if error.code == BEYOND_BOUND else NO_FILE)
-
-
 def _read_whole(path: Path, max_bytes: int) -> bytes:
     """Reads a whole file without its byte order mark."""
     try:
         return read_bytes(path, max_bytes).removeprefix(BOM)
     except InputError as error:
-        raise _out_of_bounds(error) from error
+        raise out_of_bounds(error) from error
 
 
 def _object(value: Any, path: Path, number: int) -> JSON:
@@ -210,108 +182,10 @@ def _begins_with_a_row(content: bytes) -> bool:
         return False
 
 
-def _csv_rows(path: Path) -> Iterator[PlacedRow]:
-    csv.field_size_limit(MAX_ROW_BYTES)  # the default of 131,072 is less than a long document
-    try:
-        with open_file(path) as stream:
-            lines = _RowLines(stream, path)
-            reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            _refuse_twice(reader.fieldnames or (), path)
-            for row in reader:
-                lines.row_bytes = 0
-                place = f"{path}:{reader.line_num}"
-                if None in row or None in row.values():
-                    raise SampleError(f"{place}: the row and the header have different numbers of cells", "LT-E308")
-                yield PlacedRow(row, path, reader.line_num)
-    except InputError as error:
-        raise _out_of_bounds(error) from error
-    except csv.Error as error:
-        raise SampleError(f"{path}: malformed CSV: {error}", "LT-E308") from error
-
-
-class _RowLines(Iterator[str]):
-    """Decodes the lines of a CSV file, and limits the lines of one row to `MAX_ROW_BYTES` together."""
-
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
-        self._lines = enumerate(read_lines(stream, path, max_bytes=MAX_ROW_BYTES), 1)
-        self._path = path
-        self.row_bytes = 0
-        """Bytes read so far of the current row. The reader resets it after each row."""
-
-    def __next__(self) -> str:
-        number, line = next(self._lines)
-        self.row_bytes += len(line)
-        if self.row_bytes > MAX_ROW_BYTES:
-            raise SampleError(
-                f"{self._path}:{number}: the row has more than {MAX_ROW_BYTES:,} bytes; split it", TOO_LARGE
-            )
-        try:
-            return (line.removeprefix(BOM) if number == 1 else line).decode()
-        except UnicodeDecodeError as error:
-            raise SampleError(f"{self._path}:{number}: not UTF-8; convert the file", NOT_UTF8) from error
-
-
-def _refuse_twice(names: Iterable[str], path: Path) -> None:
-    """Refuses two columns with the same name: readers would silently keep one of them, and not all the same one."""
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise SampleError(f"{path} has {count} columns `{name}`; rename all but one", "LT-E308")
-
-
-def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
-    parquet = optional_module("pyarrow.parquet", "parquet", str(path))
-    arrow_error = optional_module("pyarrow", "parquet", str(path)).ArrowException
-    number = 0
-    try:
-        open_file(path).close()  # refuses anything but a regular file
-        file = parquet.ParquetFile(path)
-        _refuse_twice(file.schema_arrow.names, path)
-        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield PlacedRow(_arrow_row(row, f"{path}:{number}"), path, number)
-    except InputError as error:
-        raise _out_of_bounds(error) from error
-    except OverflowError as error:
-        raise SampleError(
-            f"{path}: after row {number}: {error}; remove the column with that date", "LT-E308"
-        ) from error
-    except (arrow_error, ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
-        raise SampleError(f"{path} is not Parquet: {_one_line(error)}", "LT-E308") from error
-
-
-def _arrow_row(row: Mapping[str, Any], place: str) -> JSON:
-    """Removes the null members that Arrow added to a row.
-
-    All structs of a column share one type, and Arrow fills absent members with null. With `{"day": 3}` in another row,
-    a call `{"city": "Bern"}` is stored as `{"city": "Bern", "day": null}`.
-    """
-    return {name: _without_null(value) for name, value in _bounded_row(row, place).items()}
-
-
-def _bounded_row(row: Mapping[str, Any], place: str) -> JSON:
-    """Returns a row unless it is too large."""
-    size = sum(len(value) for value in row.values() if isinstance(value, str | bytes))
-    if size > MAX_ROW_BYTES:
-        raise SampleError(f"{place}: the row has more than {MAX_ROW_BYTES:,} characters; split it", TOO_LARGE)
-    return dict(row)
-
-
-def _without_null(value: Any) -> Any:
-    match value:
-        case dict():
-            members = cast("JSON", value)
-            return {name: _without_null(member) for name, member in members.items() if member is not None}
-        case list():
-            return [_without_null(element) for element in cast("list[Any]", value)]
-        case _:
-            return value
-
-
 def _plugged_rows(path: Path, rows: Iterable[JSON]) -> Iterator[PlacedRow]:
     """Yields the rows of another package's reader, with the same size limit as all rows."""
     for number, row in enumerate(rows, 1):
-        yield PlacedRow(_bounded_row(row, f"{path}:{number}"), path, number)
+        yield PlacedRow(bounded_row(row, f"{path}:{number}"), path, number)
 
 
 def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
@@ -324,7 +198,7 @@ def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
 
 def _directory_rows(path: Path) -> Iterator[PlacedRow]:
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        yield from _saved_rows(path)
+        yield from saved_rows(path)
         return
     texts = [file for file in data_files(path) if file.suffix in TEXTS]
     if not texts:
@@ -336,70 +210,10 @@ def _directory_rows(path: Path) -> Iterator[PlacedRow]:
         yield from _text_rows(file, name_as_utf8(file.relative_to(path).as_posix()))
 
 
-def _saved_rows(path: Path) -> Iterator[PlacedRow]:
-    datasets = optional_module("datasets", "datasets", str(path))
-    try:
-        dataset = datasets.load_from_disk(str(path))
-        if hasattr(dataset, "keys"):
-            split, *others = dataset
-            if others:
-                raise SampleError(
-                    f"{path} has the splits {', '.join(dataset)}: give one, such as {path / split}", "LT-E302"
-                )
-            dataset = dataset[split]
-        for number, row in enumerate(dataset, 1):
-            yield PlacedRow(_arrow_row(row, f"{path}:{number}"), path, number)
-    except (
-        AttributeError,
-        MemoryError,
-        ArithmeticError,
-        LookupError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as error:  # the folder is incomplete
-        raise SampleError(
-            f"{path} is not a complete saved data set: {_one_line(error)}; save it again", "LT-E308"
-        ) from error
-
-
-def _hub_rows(path: Path) -> Iterator[PlacedRow]:
-    name, *rest = path.as_posix().removeprefix(HUB).split(":")
-    config = rest[0] if rest and rest[0] else None
-    split = rest[1] if len(rest) > 1 else "train"
-    try:
-        dataset = optional_module("datasets", "datasets", name).load_dataset(name, config, split=split, streaming=True)
-        for number, row in enumerate(dataset, 1):
-            yield PlacedRow(_arrow_row(row, f"{name}:{number}"), path, number)
-    except (OSError, ValueError) as error:
-        raise SampleError(f"data set `{name}`: {_one_line(error)}", "LT-E309") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def optional_module(name: str, extra: str, what: str) -> Any:
-    """Imports a module of an optional dependency.
-
-    Args:
-        name: Name of the module.
-        extra: Name of the extra that installs it.
-        what: The data that needs it, for the message.
-
-    Raises:
-        SampleError: The module is not installed.
-    """
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise SampleError(f"{what}: to read it, install lazarus-tokenkit[{extra}]", "LT-E309") from error
-
-
 _READERS: Mapping[tuple[str, ...], Callable[[Path], Iterator[PlacedRow]]] = {
     LINES: _line_rows,
     (".json",): _json_rows,
-    (".csv", ".tsv"): _csv_rows,
-    (".parquet",): _parquet_rows,
+    (".csv", ".tsv"): csv_rows,
+    (".parquet",): parquet_rows,
     TEXTS: _text_rows,
 }

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import Any, cast
 
+from lazarus_tokenkit.tokenizers.ids import Ids, little_endian
+
 JSON = dict[str, Any]
 
 ASSISTANT = "assistant"
@@ -219,7 +221,28 @@ class PromptSample:
         return _digest({"prompt": _content(self.messages)} | _tools(self.tools))
 
 
-Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | LabelledSample | PromptSample
+@dataclass(frozen=True)
+class IdsSample:
+    """A document as token ids, encoded by another program with the same tokenizer.
+
+    Args:
+        id: Id of the sample.
+        ids: Token ids.
+        loss_mask: 1 for each token that carries loss as a label, else 0; None for all tokens but bos at the start.
+    """
+
+    id: str
+    ids: Ids
+    loss_mask: bytes | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the content, with the SHA-256 of the ids (u32 little-endian) and of the mask."""
+        mask = {} if self.loss_mask is None else {"loss_mask": hashlib.sha256(self.loss_mask).hexdigest()}
+        return _digest({"input_ids": hashlib.sha256(little_endian(self.ids)).hexdigest()} | mask)
+
+
+Sample = TextSample | IdsSample | ChatSample | CompletionSample | PreferenceSample | LabelledSample | PromptSample
 
 
 def _content(messages: Sequence[Message]) -> list[JSON]:

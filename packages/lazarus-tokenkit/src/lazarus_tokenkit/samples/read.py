@@ -15,8 +15,9 @@ import numpy as np
 
 from lazarus_core.bounded import MAX_ID_BYTES
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.samples.files import Paths, PlacedRow, count_objects, kind, list_names, read_objects
+from lazarus_tokenkit.samples.files import INDEX, Paths, count_objects, kind, list_names, read_objects
 from lazarus_tokenkit.samples.kinds import JSON, Sample
+from lazarus_tokenkit.samples.placed_row import PlacedRow
 from lazarus_tokenkit.samples.schemas import FieldNames, sample_maker
 from lazarus_tokenkit.samples.useless import UselessRows
 
@@ -110,8 +111,14 @@ def count_lines(paths: Paths) -> int | None:
 
 
 def as_paths(paths: Paths) -> list[Path]:
-    """Returns one path or several as a list."""
-    return [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
+    """Returns one path or several as a list. The prefix of an index of Megatron stands for the index."""
+    given = [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
+    return [_indexed(path) for path in given]
+
+
+def _indexed(path: Path) -> Path:
+    index = path.with_name(path.name + INDEX) if path.name else path
+    return index if not path.exists() and index.is_file() else path
 
 
 class _SeenIds:

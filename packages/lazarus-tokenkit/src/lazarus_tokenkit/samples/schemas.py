@@ -8,6 +8,7 @@ completion    prompt, completion: texts or messages
 labelled      prompt, completion, label: true or false; only if the label's field is named
 prompt        prompt
 text          text
+ids           input_ids, optional labels, loss_mask or mask: token ids of another program
 ```
 """
 
@@ -17,6 +18,7 @@ from typing import Literal
 
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.files import kind
+from lazarus_tokenkit.samples.ids import read_ids
 from lazarus_tokenkit.samples.kinds import (
     ASSISTANT,
     JSON,
@@ -31,7 +33,7 @@ from lazarus_tokenkit.samples.kinds import (
 )
 from lazarus_tokenkit.samples.messages import read_messages, read_tools, read_turns, text_of
 
-Form = Literal["text", "messages", "completion", "labelled", "alpaca", "preference", "prompt"]
+Form = Literal["text", "messages", "completion", "labelled", "alpaca", "preference", "prompt", "ids"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class FieldNames:
         rejected: Field of the worse of two answers. Without `chosen`, the better answer is in the field `chosen`.
         input: Field of text that is appended to the prompt and may be empty, as Alpaca's `input`.
         label: Field that states whether an answer is desirable. Without `completion`, the answer is in `completion`.
+        ids: Field of token ids.
 
     Raises:
         SampleError: The names belong to more than one kind of sample.
@@ -60,11 +63,17 @@ class FieldNames:
     rejected: str | None = None
     input: str | None = None
     label: str | None = None
+    ids: str | None = None
 
     def __post_init__(self) -> None:
         answers = any(each is not None for each in (self.completion, self.input, self.label))
         pair = (self.chosen or self.rejected) is not None
-        kinds = [self.text is not None, self.messages is not None, answers or pair or self.prompt is not None]
+        kinds = [
+            self.ids is not None,
+            self.text is not None,
+            self.messages is not None,
+            answers or pair or self.prompt is not None,
+        ]
         if sum(kinds) > 1 or (answers and pair):
             raise SampleError(
                 "`text`, `messages`, and `prompt` with `completion` or with `chosen` and `rejected` are different kinds of"
@@ -75,6 +84,8 @@ class FieldNames:
     @property
     def form(self) -> Form:
         """The form of rows that these resolved names read."""
+        if self.ids is not None:
+            return "ids"
         if self.text is not None:
             return "text"
         if self.messages is not None:
@@ -89,7 +100,7 @@ class FieldNames:
 
     def resolve(self, row: JSON) -> "FieldNames | None":
         """Fills in the standard names for a row. Fields that are null are absent. Returns None without known fields."""
-        if self.text is not None or self.messages is not None:
+        if self.text is not None or self.messages is not None or self.ids is not None:
             return self
         if self.chosen is not None or self.rejected is not None:
             return replace(self, chosen=self.chosen or "chosen", rejected=self.rejected or "rejected")
@@ -112,6 +123,7 @@ STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("instruction", "output"), {"prompt": "instruction", "input": "input", "completion": "output"}),
     (("text",), {"text": "text"}),
     (("prompt",), {"prompt": "prompt"}),
+    (("input_ids",), {"ids": "input_ids"}),
 )
 """Fields that identify a form, in search order, with the names to read."""
 ANSWERS_OF_PROMPTS = {"completion", "chosen", "rejected"}
@@ -260,6 +272,10 @@ def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
     return count
 
 
+def _ids_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    return read_ids(row, names.ids or "", sample_id)
+
+
 _FORMS: Mapping[Form, Callable[[JSON, FieldNames, str], Sample]] = {
     "text": _text_sample,
     "messages": _chat_sample,
@@ -268,4 +284,5 @@ _FORMS: Mapping[Form, Callable[[JSON, FieldNames, str], Sample]] = {
     "alpaca": _alpaca_sample,
     "preference": _preference_sample,
     "prompt": _prompt_sample,
+    "ids": _ids_sample,
 }

@@ -36,8 +36,12 @@ def ids_prefix(ids: Iterable[int]) -> str:
     >>> ids_prefix([1, 2])
     '34fb5c82'
     """
-    words = ids if isinstance(ids, array) else id_array(ids)
-    if sys.byteorder == "big":  # the digest is defined over little-endian words on every machine
-        words = words[:]
-        words.byteswap()
-    return hashlib.sha256(words).hexdigest()[:8]
+    return hashlib.sha256(little_endian(ids if isinstance(ids, array) else id_array(ids))).hexdigest()[:8]
+
+
+def little_endian(ids: Ids) -> Ids:
+    """Returns ids whose bytes are u32 little-endian on every machine, as digests are defined over them."""
+    if sys.byteorder == "big":
+        ids = ids[:]
+        ids.byteswap()
+    return ids

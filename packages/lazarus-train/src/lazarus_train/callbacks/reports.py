@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lazarus_plan.report import StepMixture
 
@@ -26,6 +26,8 @@ class StepReport:
         seconds: From the first row to the updated weights.
         epochs: Tokens trained since the start of the run, divided by the tokens of the data (equivalent epochs).
         mixture: Rows and tokens of each source, asked and seen; None if the plan has one source.
+        rollouts: SHA-256 over the lines of the step's roll-outs, 64 hex; None without roll-outs.
+        speeds: Further speeds by name, such as drawn tokens a second.
     """
 
     step: int
@@ -37,6 +39,8 @@ class StepReport:
     seconds: float
     epochs: float
     mixture: StepMixture | None = None
+    rollouts: str | None = None
+    speeds: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_line, version_option, warn
 from lazarus_train.cli.sweep import sweep
-from lazarus_train.cli.training import COMMANDS, deferred
+from lazarus_train.cli.training import deferred
+from lazarus_train.cli.training_commands import COMMANDS
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir.links import Link
@@ -41,12 +42,25 @@ def verify(
         typer.Option("--data", help="Present location of its rows, one file for each source of the plan."),
     ] = None,
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Present location of its plan.")] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--sources",
+            help="SOURCES.toml or source files of the corpus that its rows are from; they are read again and compared.",
+        ),
+    ] = None,
     expect: Annotated[
         str | None, typer.Option("--expect", help="Expected plan_id (16 digits or more), or a lock.")
     ] = None,
     audit_head: Annotated[
         str | None, typer.Option("--audit-head", help="Expected audit head of the finished run (16 digits or more).")
     ] = None,
+    replay: Annotated[
+        int,
+        typer.Option(
+            "--replay", min=0, metavar="K", help="Draw so many answers of a GRPO or PPO run again, and compare them."
+        ),
+    ] = 0,
     allow_unchecked: Annotated[
         bool, typer.Option("--allow-unchecked", help="Exit 0 even if a link could not be checked.")
     ] = False,
@@ -62,7 +76,8 @@ def verify(
 
     links: list[Link] = []
     with errors_with_options():
-        for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
+        elsewhere = Elsewhere(model, tuple(data or ()), batch_plan, tuple(sources or ()))
+        for link in verify_run(path, elsewhere, Pins(expect, audit_head), replay):
             links.append(link)
             if not as_json:
                 show_line(f"{link.name:<14} {link.how.value}: {link.proof}")

@@ -48,7 +48,7 @@ _HEADINGS = {
         "optimizer.min_learning_rate",
     ),
     "Optimizer": ("optimizer", "ema"),
-    "Objective": ("objective", "neftune_alpha"),
+    "Objective": ("objective", "neftune_alpha", "control"),
     "Evaluation": ("eval_data", "eval_every", "sample_prompts", "early_stop"),
     "Checkpoints": ("save_every", "keep_checkpoints", "resume"),
     "Output": ("output", "log_to"),
@@ -140,6 +140,11 @@ def model_options() -> list[Option]:
         Option(("init_model", "tokenizer"), ("-t", "--tokenizer"), prefix=FRESH),
         Option(("init_model", "vocab_size"), ("--vocab-size",), prefix=FRESH, least=1),
     ]
+
+
+def control_options() -> list[Option]:
+    """Options of runs that learn from rewards."""
+    return list(_named("control"))
 
 
 def field_options(names: Iterable[str]) -> list[Option]:

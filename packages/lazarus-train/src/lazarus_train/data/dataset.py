@@ -6,7 +6,6 @@ of samples.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ class Dataset:
         loss_mask: Whether each token, as a label, carries loss.
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
         parts: Token counts of the parts of samples with several parts, by sample id.
-        files: Name and number of samples of each file, in the order of the samples.
+        files: Name, number of samples and first row of each part of a file, in the order of the samples.
         loss_bytes: UTF-8 bytes of all texts that carry loss, as in the data.
         labels: Whether an answer is desirable, by sample id, if its row has a label.
         is_text: Whether the first sample is a text instead of a conversation.
@@ -38,7 +37,7 @@ class Dataset:
     loss_mask: NDArray[np.bool_]
     splits: NDArray[np.int64]
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
-    files: tuple[tuple[str, int], ...] = ()
+    files: tuple[tuple[str, int, int], ...] = ()
     loss_bytes: int = 0
     labels: Mapping[int, bool] = field(default_factory=dict[int, bool])
     is_text: bool = False
@@ -67,9 +66,9 @@ class Dataset:
 
     def place(self, index: int) -> str:
         """File and index of a sample, for messages; the index counts from 0."""
-        for name, count in self.files:
+        for name, count, first in self.files:
             if index < count:
-                return f"sample {index} of {name}"
+                return f"sample {first + index} of {name}"
             index -= count
         return f"sample {index}"
 
@@ -78,37 +77,50 @@ class Dataset:
         return self.parts.get(index)
 
     @classmethod
-    def joined(cls, sources: "Sequence[Dataset]") -> "Dataset":
-        """The samples of several sources, concatenated in the order of a plan's sources."""
+    def joined(cls, sources: "Sequence[Dataset]", ranges: Sequence[tuple[int, int]] | None = None) -> "Dataset":
+        """The samples of several sources, in the order of a plan's sample numbers.
+
+        Args:
+            sources: One dataset for each source of the plan.
+            ranges: The plan's `numbering`: pairs of a source and a number of rows; None if the sources follow one another.
+        """
         if len(sources) == 1:
             return sources[0]
-        sizes = [0, *accumulate(len(source) for source in sources)]
-        ends = [0, *accumulate(len(source.ids) for source in sources)]
+        pieces = _pieces(ranges or [(number, len(source)) for number, source in enumerate(sources)])
+        lengths = LengthCache.from_rows(
+            LengthRow(f"{number}/{sources[number].lengths.ids[row]}", int(sources[number].lengths.length[row]))
+            for number, rows in pieces
+            for row in rows
+        )
+        tokens = [
+            (sources[number], slice(*sources[number].splits[[rows.start, rows.stop]].tolist()))
+            for number, rows in pieces
+        ]
+        places = [(sources[number], row) for number, rows in pieces for row in rows]
         return cls(
-            lengths=LengthCache.from_rows(
-                LengthRow(f"{number}/{name}", length)
-                for number, source in enumerate(sources)
-                for name, length in zip(source.lengths.ids, source.lengths.length.tolist(), strict=True)
-            ),
-            ids=np.concatenate([source.ids for source in sources]),
-            loss_mask=np.concatenate([source.loss_mask for source in sources]),
+            lengths=lengths,
+            ids=np.concatenate([source.ids[part] for source, part in tokens]),
+            loss_mask=np.concatenate([source.loss_mask[part] for source, part in tokens]),
             splits=np.concatenate(
-                [[0], *(source.splits[1:] + end for source, end in zip(sources, ends, strict=False))]
+                [[0], np.cumsum([source.splits[row + 1] - source.splits[row] for source, row in places])]
             ),
-            parts={
-                first + sample: parts
-                for source, first in zip(sources, sizes, strict=False)
-                for sample, parts in source.parts.items()
-            },
-            files=tuple(each for source in sources for each in source.files),
+            parts={at: source.parts[row] for at, (source, row) in enumerate(places) if row in source.parts},
+            files=tuple((name, len(rows), rows.start) for number, rows in pieces for name, *_ in sources[number].files),
             loss_bytes=sum(source.loss_bytes for source in sources),
-            labels={
-                first + sample: label
-                for source, first in zip(sources, sizes, strict=False)
-                for sample, label in source.labels.items()
-            },
+            labels={at: source.labels[row] for at, (source, row) in enumerate(places) if row in source.labels},
             is_text=all(source.is_text for source in sources),
         )
+
+
+def _pieces(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, range]]:
+    """Source and positions of the rows of each range."""
+    begun: dict[int, int] = {}
+    pieces: list[tuple[int, range]] = []
+    for source, count in ranges:
+        first = begun.get(source, 0)
+        pieces.append((source, range(first, first + count)))
+        begun[source] = first + count
+    return pieces
 
 
 def field_names(config: TrainConfig) -> FieldNames:
@@ -162,7 +174,7 @@ def read_dataset(
         loss_mask=np.concatenate(masks),
         splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
         parts=parts,
-        files=((str(path), len(rows)),),
+        files=((str(path), len(rows), 0),),
         loss_bytes=loss_bytes,
         labels=labels,
         is_text=is_text,

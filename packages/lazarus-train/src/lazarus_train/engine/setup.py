@@ -17,11 +17,13 @@ from lazarus_train.engine.evaluator import EvalSet, Evaluator, is_due
 from lazarus_train.engine.gradients import CompiledGradients, GradientFn, LossGradients
 from lazarus_train.engine.loss import BatchMaker, Statistics, make_loss_fn
 from lazarus_train.engine.memory import StepShape, fitting_rows
+from lazarus_train.engine.on_policy import OnPolicy, policy_of
 from lazarus_train.engine.references import Binder
 from lazarus_train.engine.sample_generations import prepare
 from lazarus_train.engine.state import TrainState
 from lazarus_train.layers.neftune import embedding_width
 from lazarus_train.objectives.base import Objective, held_out_group, make_objective, step_group
+from lazarus_train.objectives.policy import HeldOutRewards, PolicyObjective
 from lazarus_train.objectives.sequence_head import SequenceHead
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.preflight.model import check_ids, check_model
@@ -104,6 +106,7 @@ class Run:
         statistics: Computes the statistics of a step.
         evaluator: Held-out losses and answers.
         micro_batch_rows: Rows per forward pass; None computes a whole step at once.
+        on_policy: Draws answers and learns from them; None for objectives on the rows of the data.
     """
 
     setup: Setup
@@ -117,6 +120,7 @@ class Run:
     statistics: Statistics
     evaluator: Evaluator
     micro_batch_rows: int | None
+    on_policy: OnPolicy | None = None
 
 
 def start_run(setup: Setup) -> Run:
@@ -208,6 +212,9 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
     sets: list[EvalSet] = []
     for name, data in setup.held_out.items():
         held_out, found = binder.bind(f"held-out-{name}", data.dataset, data.plan, [held_out_group(data.plan)])
+        if isinstance(held_out, PolicyObjective):
+            greedy = held_out.collector(inputs.encoder, state.lm, is_greedy=True)
+            held_out = HeldOutRewards(held_out.settings, greedy)
         references |= found
         sets.append(EvalSet(name, data, held_out))
     log.bind_references(references)
@@ -215,13 +222,14 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
     replicas = Replicas(state.lm.model, config.threads_of(policy.threads))
     compiles = policy.compiles and plan.metadata.config.mode == "packed" and replicas.threads == 1
     batches = BatchMaker(objective, dataset, config, embedding_width(state.lm.model), replicas.threads)
+    gradients = _gradients(objective, state, mixed_precision=config.mixed_precision, compiles=compiles)
     return Run(
         setup=setup,
         base=base,
         state=state,
         log=log,
         objective=objective,
-        gradients=_gradients(objective, state, mixed_precision=config.mixed_precision, compiles=compiles),
+        gradients=gradients,
         replicas=replicas,
         batches=batches,
         statistics=Statistics(
@@ -231,6 +239,9 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
             *(sets, config.sample_prompts, inputs.encoder, inputs.is_text, state, log, setup.watcher), processes
         ),
         micro_batch_rows=micro_batch_rows,
+        on_policy=policy_of(config, inputs, state.lm, objective, replicas, processes, gradients)
+        if isinstance(objective, PolicyObjective)
+        else None,
     )
 
 

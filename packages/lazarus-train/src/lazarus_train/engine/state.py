@@ -17,6 +17,7 @@ from lazarus_tokenkit import Tokenizer
 from lazarus_train.config import TrainConfig
 from lazarus_train.devices import device_policy
 from lazarus_train.distributed import SINGLE, ProcessGroup
+from lazarus_train.engine import value_head
 from lazarus_train.engine.ema import Ema
 from lazarus_train.engine.freeze import freeze_matching
 from lazarus_train.engine.optim import Optimizer
@@ -25,7 +26,7 @@ from lazarus_train.errors import SetupError
 from lazarus_train.layers.wrap import Wrapping, wrap_layers
 from lazarus_train.objectives.sequence_head import SequenceHead, load_with_head, save_with_head
 from lazarus_train.run_dir.base_digest import Base
-from lazarus_train.run_dir.checkpoint import MEAN_FILE, OPTIMIZER, SCORE_FILE, State, damaged
+from lazarus_train.run_dir.checkpoint import MEAN_FILE, OPTIMIZER, SCORE_FILE, VALUE_FILE, State, damaged
 from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
 from lazarus_train.run_dir.sealed_write import seal
 
@@ -84,6 +85,8 @@ class TrainState:
             )
         if lora is not None:
             apply_lora(lm.model, lora, seed=config.seed)
+        if config.objective.needs_value:
+            value_head.attach(lm.model)
         return cls._ready(lm, lora, head, config, processes)
 
     @classmethod
@@ -111,6 +114,8 @@ class TrainState:
         with _naming_damage(checkpoint.sealed):
             lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
             moments = _tensors(checkpoint, OPTIMIZER)
+            if config.objective.needs_value:
+                value_head.attach(lm.model, _tensors(checkpoint, VALUE_FILE))
         state = cls._ready(lm, lora, head, config, processes)
         state.optimizer.load_state(moments)
         if state.ema is not None:
@@ -146,12 +151,15 @@ class TrainState:
             folder: Folder for the files.
             moments: Result of `optimizer.state()`, which all processes of a run must call together.
         """
-        if self.lora is None:
-            _save(self.lm, self.head, folder)
-        else:
-            save_adapter(self.lm.model, self.lora, folder)
-            if self.head is not None:
-                save_tensors(self._score(), folder / SCORE_FILE)
+        with value_head.without(self.lm.model):
+            if self.lora is None:
+                _save(self.lm, self.head, folder)
+            else:
+                save_adapter(self.lm.model, self.lora, folder)
+        if self.lora is not None and self.head is not None:
+            save_tensors(self._score(), folder / SCORE_FILE)
+        if value_head.NAME in self.lm.model:
+            save_tensors(value_head.tensors_of(self.lm.model), folder / VALUE_FILE)
         save_tensors(moments, folder / OPTIMIZER)
         if self.ema is not None:
             save_tensors(self.ema.state(), folder / MEAN_FILE)
@@ -165,7 +173,8 @@ class TrainState:
             template: Chat template of the training data if it differs from the tokenizer's own. Inference must use
                 the same template.
         """
-        return write_final(folder, self.lm, self.lora, self.head, self.ema, template)
+        with value_head.without(self.lm.model):
+            return write_final(folder, self.lm, self.lora, self.head, self.ema, template)
 
     @contextlib.contextmanager
     def averaged(self) -> Generator[None]:

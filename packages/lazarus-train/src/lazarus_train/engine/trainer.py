@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from lazarus_plan import PlanCursor
 from lazarus_plan.audit import StepDigest
 from lazarus_plan.cursor import RankStep
 from lazarus_plan.format import encode_step
+from lazarus_plan.plan import Step
 from lazarus_plan.report import StepMixture, count_mixture
 from lazarus_train.callbacks.base import SILENT, Watcher
 from lazarus_train.callbacks.reports import StepReport
@@ -26,10 +27,12 @@ from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.memory import check_weights_fit
+from lazarus_train.engine.on_policy import BETA
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
 from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, compute_gradients
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
+from lazarus_train.objectives.base import make_objective
 from lazarus_train.objectives.loss_normalizer import epochs_by_step
 from lazarus_train.preflight.inputs import check_run
 from lazarus_train.run_dir.checkpoint import checkpoint_path, write_checkpoint
@@ -73,6 +76,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` returned true. The same call continues from there.
     """
+    make_objective(config.objective).check()
     config = config.located()
     check_weights_fit(weight_bytes(config.model))
     policy = prepare_device(weight_bytes(config.model))  # before the first number: a reference is computed by it too
@@ -122,6 +126,7 @@ class _Loop:
         log, plan, processes = self._run.log, self._inputs.plan, self._processes
         done = log.next_step
         self._watcher.on_start(self._inputs.checked, done, self._last)
+        self._restore_policy(done)
         if is_due(self._config, done, self._last) and not self._run.evaluator.run(done):
             raise Interrupted(f"stopped before step {done + 1}; run the same command to continue", "LR-E230")
         cursor = PlanCursor(
@@ -143,18 +148,35 @@ class _Loop:
         processes.check_same(steps=log.next_step)
         return RunResult(self._setup.folder.final, log.next_step, len(plan), log.head, log.data_head)
 
+    def _restore_policy(self, done: int) -> None:
+        """Restores what the choice of prompts and the adapted `beta` know of earlier steps."""
+        on_policy, log = self._run.on_policy, self._run.log
+        if on_policy is None or not done:
+            return
+        sent = "" if not self._processes.is_first else repr(log.last_metric(BETA))
+        beta = next(part for part in self._processes.gather(sent.encode()) if part).decode()
+        drawn = [line for line in log.drawn() if line["step"] <= done]
+        on_policy.resume(drawn, None if beta == "None" else float(beta))
+
     def _step(self, share: RankStep, mixture: StepMixture | None) -> int:
         """One step: gradients, update, logs. Returns the steps done."""
-        began = time.perf_counter()
-        step, state = share.step, self._run.state
-        units = int(self._inputs.units[step.index])
-        gradients = self._gradients(share, units)
+        step = share.step
         rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
-        state.optimizer.update(gradients.tree, rate)
-        state.optimizer.evaluate()
-        if state.ema is not None:
-            state.ema.update(step.index + 1)
-        report = StepReport(
+        report = self._learn(share, rate) if self._run.on_policy is None else self._learn_on_policy(step, rate)
+        report = replace(report, mixture=mixture)
+        units = int(self._inputs.units[step.index])
+        digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
+        self._run.log.step(report, self._run.objective.unit, units, digest)
+        self._watcher.on_step(report)
+        return report.step
+
+    def _learn(self, share: RankStep, rate: float) -> StepReport:
+        """Updates the weights by the rows of a step."""
+        began, step = time.perf_counter(), share.step
+        gradients = self._gradients(share, int(self._inputs.units[step.index]))
+        self._update(gradients, rate)
+        self._average(step.index + 1)
+        return StepReport(
             step=step.index + 1,
             loss=gradients.loss,
             metrics=gradients.metrics,
@@ -163,12 +185,45 @@ class _Loop:
             tokens=step.tokens,
             seconds=time.perf_counter() - began,
             epochs=float(self._epochs[step.index]),
-            mixture=mixture,
         )
-        digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
-        self._run.log.step(report, self._run.objective.unit, units, digest)
-        self._watcher.on_step(report)
-        return report.step
+
+    def _learn_on_policy(self, step: Step, rate: float) -> StepReport:
+        """Updates the weights by answers to the prompts of a step."""
+        began, on_policy = time.perf_counter(), self._run.on_policy
+        assert on_policy is not None, "called for objectives that draw answers"
+
+        def apply(gradients: Gradients) -> None:
+            if not math.isfinite(gradients.loss) or not math.isfinite(gradients.norm):
+                raise NonFinite(
+                    f"step {step.index + 1}: loss {gradients.loss}, gradient norm {gradients.norm} on the drawn answers; the weights "
+                    "were not updated. Train again with a lower `learning_rate` into another folder",
+                    "LR-E220",
+                )
+            self._update(gradients, rate)
+
+        learned = on_policy.step(step, apply)
+        self._average(step.index + 1)
+        self._run.log.rollouts([each.to_json() for each in learned.rollouts])
+        return StepReport(
+            step=step.index + 1,
+            loss=learned.loss,
+            metrics=learned.metrics,
+            rate=rate,
+            norm=learned.norm,
+            tokens=step.tokens,
+            seconds=time.perf_counter() - began,
+            epochs=float(self._epochs[step.index]),
+            rollouts=learned.digest,
+            speeds=learned.speeds,
+        )
+
+    def _update(self, gradients: Gradients, rate: float) -> None:
+        self._run.state.optimizer.update(gradients.tree, rate)
+        self._run.state.optimizer.evaluate()
+
+    def _average(self, done: int) -> None:
+        if self._run.state.ema is not None:
+            self._run.state.ema.update(done)
 
     def _gradients(self, share: RankStep, units: int) -> Gradients:
         """Gradients of a step over all processes.

@@ -3,6 +3,7 @@ from .base import Metrics as Metrics
 from .base import Objective as Objective
 from .base import ReferenceNeed as ReferenceNeed
 from .base import Survey as Survey
+from .base import make_objective as make_objective
 from .forward import bidirectional_logits as bidirectional_logits
 from .forward import causal_sum as causal_sum
 from .forward import label_nll as label_nll

@@ -187,6 +187,8 @@ class Objective(ABC, Generic[Settings]):
     """Token ids that the objective puts into rows, such as a mask; the model must have them."""
     is_static: bool = False
     """Whether `loss` reads arrays only, never `Batch.parts`: then one compiled graph serves all batches of one shape."""
+    is_on_policy: bool = False
+    """Whether the rows of a step are prompts, and the loss is computed on answers that the run generates."""
     held_out_mode: Literal["packed", "padded"] = "packed"
     """Whether held-out samples share rows (`packed`) or have one row each (`padded`)."""
 
@@ -202,6 +204,13 @@ class Objective(ABC, Generic[Settings]):
     def survey(self) -> Survey | None:
         """Statistics of a whole step that the loss needs; None if each unit's loss is independent."""
         return None
+
+    def check(self) -> None:
+        """Checks what the settings name outside the run, before anything is written. The default checks nothing.
+
+        Raises:
+            SetupError: Something is not there.
+        """
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Checks the data, and counts the units of each step. The loss of a step is divided by them.

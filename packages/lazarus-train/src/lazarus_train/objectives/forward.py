@@ -9,7 +9,7 @@ fixed.
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +17,9 @@ from jaxtyping import Float, Int
 from lazarus_models import SequenceModel, segment_caches
 from lazarus_models.backend import mx, nn
 from lazarus_models.components import SegmentCache, bidirectional_mask
+from lazarus_models.ops import log_probabilities
 from lazarus_models.packed_rows import mask_caches
+from lazarus_models.trees import evaluate
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
@@ -25,6 +27,9 @@ from lazarus_train.objectives.next_token import before_labels, causal_nll, token
 
 if TYPE_CHECKING:
     from lazarus_models.components import Body, Decoder
+
+_NUMBERS = 2**22
+"""Logits that a pass over whole distributions computes at once."""
 
 
 def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
@@ -40,20 +45,108 @@ def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
     return label_nll(model, batch).sum()
 
 
-def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
+def label_nll(model: nn.Module, batch: Batch, temperature: float = 1.0) -> Float[mx.array, " L"]:
     """-log p of every label, in the order of rows and tokens; float32 (L,).
 
     Args:
         model: A `Decoder` with a language-model head.
         batch: Packed rows; `places` are the flat indices of its labels.
+        temperature: Divisor of the logits, above 0.
     """
+    return _nll(model, batch, _states_before_labels(model, batch), temperature)
+
+
+def label_log_probabilities(model: nn.Module, batch: Batch, temperature: float) -> Float[mx.array, " L"]:
+    """Log-probability of every label, in the order of rows and tokens; float32 (L,).
+
+    Args:
+        model: A `Decoder` with a language-model head.
+        batch: Packed rows.
+        temperature: Divisor of the logits, above 0.
+    """
+    return -label_nll(model, batch, temperature)
+
+
+def log_probabilities_and_values(
+    model: nn.Module, batch: Batch, temperature: float
+) -> tuple[Float[mx.array, " L"], Float[mx.array, " L"]]:
+    """`label_log_probabilities`, and the value of the state before every label, float32 (L,), in one pass.
+
+    Args:
+        model: A `Decoder` with a `value_head`.
+        batch: Packed rows.
+        temperature: Divisor of the logits, above 0.
+    """
+    before = _states_before_labels(model, batch)
+    return -_nll(model, batch, before, temperature), _values(model, before)
+
+
+class LabelSurvey(NamedTuple):
+    """What a pass without gradients finds at every label.
+
+    Args:
+        log_probability: Bitwise equal to `label_log_probabilities`, (L,).
+        entropy: Entropy of the distribution, in nats, (L,).
+        lines: Log-probabilities of the whole vocabulary at the labels that were asked for, (K, V).
+        value: Value of the state before it; None if the model has no value head, (L,).
+    """
+
+    log_probability: Float[mx.array, " L"]
+    entropy: Float[mx.array, " L"]
+    lines: Float[mx.array, "K V"]
+    value: Float[mx.array, " L"] | None
+
+
+def survey_labels(model: nn.Module, batch: Batch, temperature: float, wanted: Sequence[int]) -> LabelSurvey:
+    """One pass without gradients over the labels of a batch; all arrays are evaluated.
+
+    Args:
+        model: A `Decoder`, possibly with a `value_head`.
+        batch: Packed rows.
+        temperature: Divisor of the logits, above 0.
+        wanted: Labels whose whole distribution is returned.
+    """
+    before = _states_before_labels(model, batch)
+    entropies: list[mx.array] = []
+    decoder, size = cast("Decoder", model), _vocabulary_rows(model)
+    for first in range(0, before.shape[0], size):
+        line = log_probabilities(decoder.head(before[first : first + size]), temperature)
+        entropies.append(-(mx.exp(line) * line).sum(axis=-1))
+        evaluate(entropies[-1])
+    chosen = before[mx.array(list(wanted))] if wanted else before[:0]
+    lines = log_probabilities(decoder.head(chosen), temperature) if wanted else mx.zeros((0, 0))
+    value = _values(model, before) if "value_head" in model else None
+    found = LabelSurvey(
+        -_nll(model, batch, before, temperature),
+        mx.concatenate(entropies) if entropies else mx.zeros((0,)),
+        lines,
+        value,
+    )
+    evaluate([each for each in found if each is not None])
+    return found
+
+
+def _states_before_labels(model: nn.Module, batch: Batch) -> Float[mx.array, "L D"]:
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
     # Gather the positions before labels first, so the head multiplies L rows instead of R * T.
-    before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
+    return mx.flatten(states, 0, 1)[before_labels(batch.places)]
+
+
+def _nll(model: nn.Module, batch: Batch, before: Float[mx.array, "L D"], temperature: float) -> Float[mx.array, " L"]:
     # In place on a CPU: the logits are the largest array.
     nll = token_nll_in_place if device_policy().labels_only else token_nll
-    return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
+    logits = cast("Decoder", model).head(before)
+    return nll(logits if temperature == 1 else logits / temperature, mx.flatten(batch.ids)[batch.places])
+
+
+def _values(model: nn.Module, before: Float[mx.array, "L D"]) -> Float[mx.array, " L"]:
+    return cast("Any", model).value_head(before)[:, 0].astype(mx.float32)
+
+
+def _vocabulary_rows(model: nn.Module) -> int:
+    """Lines of the vocabulary that are computed at once."""
+    return max(1, _NUMBERS // cast("Decoder", model).config.vocab_size)
 
 
 def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " P"]:

@@ -24,7 +24,7 @@ from lazarus_train.data.batches import Batch, make_batch
 from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.base import Group
-from lazarus_train.objectives.forward import part_log_probabilities
+from lazarus_train.objectives.forward import label_log_probabilities, part_log_probabilities
 from lazarus_train.objectives.surveys import count_mismatched, mismatched_batches
 from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed, seal_damage
 from lazarus_train.run_dir.sealed_write import seal, write_json
@@ -87,6 +87,16 @@ class ModelReference:
         """
         return mx.stop_gradient(part_log_probabilities(self.reference, batch))
 
+    def of_labels(self, model: Any, batch: Batch, temperature: float) -> mx.array:
+        """Log-probability of every label under the second model, float32 (L,).
+
+        Args:
+            model: Not used.
+            batch: Any rows.
+            temperature: Divisor of the logits, above 0.
+        """
+        return label_log_probabilities(self.reference, batch, temperature)
+
     def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
         """Log-probabilities of mismatched examples under the second model, float32 (P,).
 
@@ -111,6 +121,19 @@ class WithoutAdapters:
         """
         with _adapters_off(model):
             return mx.stop_gradient(part_log_probabilities(model, batch))
+
+    def of_labels(self, model: Any, batch: Batch, temperature: float) -> mx.array:
+        """Log-probability of every label without adapters, float32 (L,).
+
+        Args:
+            model: The model in training.
+            batch: Any rows.
+            temperature: Divisor of the logits, above 0.
+        """
+        with _adapters_off(model):
+            found = label_log_probabilities(model, batch, temperature)
+            evaluate(found)  # before the adapters are back
+            return found
 
     def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
         """Log-probabilities of mismatched examples without adapters, float32 (P,).

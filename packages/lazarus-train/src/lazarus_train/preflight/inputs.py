@@ -77,7 +77,7 @@ def check_run(config: TrainConfig, on_progress: Callable[[int], object] = lambda
         check_lengths(plan, each.lengths, number, first_line=1, is_measured=True)
         for number, each in enumerate(datasets)
     ]
-    dataset = Dataset.joined(datasets)
+    dataset = Dataset.joined(datasets, plan.metadata.numbering)
     units = make_objective(config.objective).loss_normalizer(plan, dataset)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
     is_text = all(each.is_text for each in datasets)

@@ -23,7 +23,7 @@ from lazarus_plan.audit import (
 from lazarus_plan.errors import CorruptPlan
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
 from lazarus_train.run_dir.checkpoint import State, checkpoint_path
-from lazarus_train.run_dir.layout import RunFolder
+from lazarus_train.run_dir.layout import CONTROL, RunFolder
 from lazarus_train.run_dir.manifest import environment_of, settings_of
 
 JSON = dict[str, Any]
@@ -222,8 +222,16 @@ def other_entries(folder: RunFolder) -> Iterator[str]:
     known = {
         path.name
         for path in (
-            *(folder.config, folder.metrics, folder.samples, folder.audit, folder.rewound, folder.checkpoints),
+            *(
+                folder.config,
+                folder.metrics,
+                folder.samples,
+                folder.rollouts,
+                folder.audit,
+                folder.rewound,
+                folder.checkpoints,
+            ),
             *(folder.final, folder.reference, folder.initial),
         )
-    } | {"batch_plan", ".lock"}
+    } | {"batch_plan", ".lock", CONTROL}
     yield from sorted(path.name for path in folder.path.iterdir() if path.name not in known)

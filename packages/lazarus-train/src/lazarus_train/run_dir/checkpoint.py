@@ -29,11 +29,11 @@ STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 WEIGHTS = "model.safetensors"
 ADAPTERS = "adapters.safetensors"
-MEAN_FILE, SCORE_FILE = "ema.safetensors", "score.safetensors"
+MEAN_FILE, SCORE_FILE, VALUE_FILE = "ema.safetensors", "score.safetensors", "value_head.safetensors"
 """EMA of the weights; with adapters, also the score layer."""
 CHECKPOINT_VERSION = 2
 """Version of checkpoints. The audit log did not bind version 1."""
-_TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE}
+_TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE, VALUE_FILE}
 _NAME = re.compile(r"step-(\d{7,})")
 
 

@@ -14,7 +14,8 @@ def identity_of(plan: BatchPlan) -> JSON:
     """The members whose canonical digest is `plan_id`, including the plan's parent."""
     about = plan.metadata
     sources = source_identities(plan.fingerprints, [source.count for source in about.sources])
-    identity = plan_identity(about.config, sources, plan.fingerprints["merkle_root"], len(plan), about.parent)
+    root = plan.fingerprints["merkle_root"]
+    identity = plan_identity(about.config, sources, root, len(plan), about.parent, about.numbering)
     assert plan_id(identity) == plan.plan_id, "a loaded plan has its own identity"
     return identity
 

@@ -14,6 +14,9 @@ from lazarus_train.errors import SetupError
 INITIAL = "initial"
 """Name of the folder of a run's initial model with random weights."""
 
+CONTROL = "control"
+"""Name of the folder of the same run with random rewards."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -45,6 +48,11 @@ class RunFolder:
     def samples(self) -> Path:
         """Sampled answers during training."""
         return self.path / "samples.jsonl"
+
+    @property
+    def rollouts(self) -> Path:
+        """Answers that the model drew during reinforcement learning, with their rewards."""
+        return self.path / "rollouts.jsonl"
 
     @property
     def rewound(self) -> Path:
@@ -120,6 +128,7 @@ class RunFolder:
             self.metrics,
             self.throughput,
             self.samples,
+            self.rollouts,
             self.audit,
             self.rewound,
             self.config,

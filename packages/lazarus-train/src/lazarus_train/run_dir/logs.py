@@ -1,7 +1,7 @@
 """Records of a run in progress: settings, audit log, metrics. One process writes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class RunLog:
             is_extra = ("eval_loss" in line or "prompt" in line) and line["step"] == done and not is_due
             return line["step"] <= done and not is_extra
 
-        for log in (folder.metrics, folder.throughput, folder.samples):
+        for log in (folder.metrics, folder.throughput, folder.samples, folder.rollouts):
             keep_lines(log, is_kept)
         members = dict(about)
         audit.bind(settings_of(members))
@@ -190,6 +190,7 @@ class RunLog:
                 "tokens": report.tokens,
                 f"loss_{unit}s": units,
                 **({} if report.mixture is None else {"mixture": report.mixture.to_json()}),
+                **({} if report.rollouts is None else {"rollouts": report.rollouts}),
             },
         )
         self._append(
@@ -198,8 +199,22 @@ class RunLog:
                 "step": report.step,
                 "seconds": round(report.seconds, 6),
                 "tokens_per_s": round(report.tokens / report.seconds, 1),
+                **{name: round(value, 1) for name, value in report.speeds.items()},
             },
         )
+
+    def rollouts(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Logs the roll-outs of a step.
+
+        Args:
+            lines: Their members, in order.
+        """
+        for line in lines:
+            self._append(self._folder.rollouts, dict(line))
+
+    def drawn(self) -> list[dict[str, Any]]:
+        """The roll-outs so far, on every process."""
+        return read_lines(self._folder.rollouts)
 
     def held_out(self, done: int, eval_set: str, result: HeldOut, mean: HeldOut | None) -> None:
         """Logs a held-out loss.
@@ -227,6 +242,15 @@ class RunLog:
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of the metrics so far; empty if another process writes."""
         return read_lines(self._folder.metrics) if self._audit is not None else []
+
+    def last_metric(self, name: str) -> float | None:
+        """A metric of the last step; None if it has none.
+
+        Args:
+            name: Name of the metric.
+        """
+        lines = [line for line in self.metrics() if "loss" in line]
+        return lines[-1].get(name) if lines else None
 
     def is_measured(self, done: int, eval_set: str) -> bool:
         """Whether the metrics contain a held-out loss after `done` steps.
@@ -256,7 +280,7 @@ class RunLog:
 
     def flush(self) -> None:
         """Flushes the logs to the disk. A checkpoint may refer to them only afterwards."""
-        for log in (self._folder.audit, self._folder.metrics, self._folder.samples) if self._audit is not None else ():
+        for log in (self._folder.audit, *bound_logs(self._folder)) if self._audit is not None else ():
             if log.exists():
                 flush(log)
 
@@ -266,9 +290,14 @@ class RunLog:
 
 
 def log_digests(folder: RunFolder) -> dict[str, Any]:
-    """Length and SHA-256 of a run's existing metrics and samples, by file name."""
-    contents = {log.name: log.read_bytes() for log in (folder.metrics, folder.samples) if log.is_file()}
+    """Length and SHA-256 of a run's existing metrics, samples and roll-outs, by file name."""
+    contents = {log.name: log.read_bytes() for log in bound_logs(folder) if log.is_file()}
     return {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     }
+
+
+def bound_logs(folder: RunFolder) -> tuple[Path, ...]:
+    """The logs whose bytes checkpoints bind."""
+    return folder.metrics, folder.samples, folder.rollouts

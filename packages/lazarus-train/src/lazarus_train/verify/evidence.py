@@ -21,11 +21,20 @@ _HEX = re.compile(r"[0-9a-f]{16,64}")
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Current locations of a run's inputs; None, or no data, means the recorded location."""
+    """Current locations of a run's inputs; None, or no data, means the recorded location.
+
+    Args:
+        model: The initial model.
+        data: One file for each source of the plan.
+        batch_plan: The plan.
+        sources: `SOURCES.toml`, or the source files, of the corpus that the data are shards of. No location is recorded:
+            without them, the sources are not compared.
+    """
 
     model: Path | None = None
     data: tuple[Path, ...] = ()
     batch_plan: Path | None = None
+    sources: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class RunEvidence:
         config: Its settings, with current paths.
         audit: Its audit log.
         pins: Expected values.
+        sources: Source files of the corpus that the data are shards of.
     """
 
     folder: RunFolder
@@ -67,6 +77,7 @@ class RunEvidence:
     config: TrainConfig
     audit: RunAudit
     pins: Pins
+    sources: tuple[Path, ...] = ()
 
     @classmethod
     def read(cls, path: Path, elsewhere: Elsewhere, pins: Pins) -> "tuple[RunEvidence, Path]":
@@ -83,7 +94,7 @@ class RunEvidence:
         folder, checkpoint = _find(path)
         members = read_manifest(folder.config)
         config = _config(members, folder, elsewhere)
-        return cls(folder, members, config, RunAudit.read(folder.audit), pins), checkpoint
+        return cls(folder, members, config, RunAudit.read(folder.audit), pins, elsewhere.sources), checkpoint
 
 
 def _head_digits(text: str) -> str:
@@ -123,7 +134,7 @@ def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) 
     data = elsewhere.data or tuple(current(path) for path in config.data_files)
     batch_plan = elsewhere.batch_plan or current(config.batch_plan)
     for name, path in (("model", model), *(("data", path) for path in data), ("batch_plan", batch_plan)):
-        if not path.exists():
+        if not path.exists() and not path.with_name(f"{path.name}.idx").is_file():  # a prefix of Megatron's files
             raise SetupError(f"{path} does not exist: give its current location as `{name}`", "LR-E113")
     held_out = {name: current(path) for name, path in config.eval_data.items()}
     return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan, "eval_data": held_out})

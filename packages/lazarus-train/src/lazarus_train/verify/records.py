@@ -10,7 +10,7 @@ from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.run_dir.chain import other_entries, read_forks
 from lazarus_train.run_dir.checkpoint import State, checkpoints
 from lazarus_train.run_dir.links import How, Link
-from lazarus_train.run_dir.logs import log_digests
+from lazarus_train.run_dir.logs import bound_logs, log_digests
 from lazarus_train.run_dir.metrics import held_out_losses
 from lazarus_train.run_dir.retention import BEST, LATEST, best_checkpoint
 from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
@@ -36,7 +36,7 @@ def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished:
     Raises:
         CorruptCheckpoint: A log was changed, or has fewer steps than the checkpoint.
     """
-    logs = (run.folder.metrics, run.folder.samples)
+    logs = bound_logs(run.folder)
     later, covered = run.audit.last("logs"), state.logs
     saved = run.audit.last("checkpoint")
     if later is not None and (saved is None or later > saved):

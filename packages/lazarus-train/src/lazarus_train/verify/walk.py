@@ -1,6 +1,7 @@
 """Verification of a run: each link of the chain from the trained weights to the rows is recomputed.
 
 final -> checkpoint -> initial model, settings, audit log -> plan -> data, template, tokenizer, lengths
+data -> manifest of the corpus -> sources, if the data files are shards of a corpus
 
 Each link states how it was checked: recomputed, compared with a claim, not proven, or NOT checked. Without pins, the
 verification shows that a folder is consistent. With the plan_id and the audit head, recorded where no writer of the
@@ -16,7 +17,9 @@ from lazarus_train.preflight.inputs import RunInputs, check_run
 from lazarus_train.run_dir.checkpoint import State, checkpoints, read_state
 from lazarus_train.run_dir.links import How, Link
 from lazarus_train.verify.evidence import Elsewhere, Pins, RunEvidence
+from lazarus_train.verify.origins import origin_links, walk_origins
 from lazarus_train.verify.records import check_links, metrics_link, references_link, settings_link, unbound_links
+from lazarus_train.verify.replay import replay_link, rollouts_link
 from lazarus_train.verify.rows import check_audit_log, data_links, held_out_links, step_links
 from lazarus_train.verify.weights import checkpoints_link, final_link, first_model_link, is_finished
 
@@ -27,13 +30,14 @@ _NOT_MOVED = Elsewhere()
 _NO_PINS = Pins()
 
 
-def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_PINS) -> Iterator[Link]:
+def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_PINS, replay: int = 0) -> Iterator[Link]:
     """Verifies a run, its `final` or one of its checkpoints, back to the rows of the data.
 
     Args:
         path: The run's folder, its `final`, or one of its checkpoints.
         elsewhere: Current locations of model, data and plan, if they moved.
         pins: Expected values.
+        replay: Roll-outs of reinforcement learning to draw again; 0 draws none.
 
     Yields:
         Each link, from the weights to the data, and how it was checked.
@@ -47,10 +51,10 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
         StalePlan: Data, template, tokenizer or lengths differ from the plan, or the plan is not the pinned one.
     """
     run, checkpoint = RunEvidence.read(path, elsewhere, pins.resolved())
-    yield from _walk(run, checkpoint)
+    yield from _walk(run, checkpoint, replay)
 
 
-def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
+def _walk(run: RunEvidence, checkpoint: Path, replay: int) -> Iterator[Link]:
     """The links of a checkpoint; for the newest checkpoint, those of the whole run."""
     _check_head(
         run, run.audit.entries[-1].head.hex() if run.audit.entries else ""
@@ -63,6 +67,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
         run.audit.check_checkpoint(state, run.config.resume_key())
     state = states[-1]
     first_model = first_model_link(run, state)
+    origins = walk_origins(run)
     inputs = check_run(run.config)
     audit = check_audit_log(run, inputs)
     yield checkpoints_link(run, states)
@@ -75,8 +80,11 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
     finished = is_finished(run, inputs)
     if is_newest:
         yield from _whole_run(run, state, inputs, finished)
+    if replay:
+        yield replay_link(run, inputs, replay)
     yield from step_links(audit, inputs, state)
     yield from data_links(inputs)
+    yield from origin_links(run, inputs, origins)
     yield from held_out_links(run, inputs)
     yield from unbound_links(run, is_newest)
     yield _pinned(run, audit)
@@ -87,6 +95,8 @@ def _whole_run(run: RunEvidence, state: State, inputs: RunInputs, finished: bool
     yield metrics_link(run, state, inputs, finished)
     if run.audit.last("reference") is not None:
         yield references_link(run)
+    if run.folder.rollouts.is_file():
+        yield rollouts_link(run)
     check_links(run, state, finished)
 
 

@@ -170,7 +170,7 @@ class CommutativityResult(PromptSetResult):
                 upwards="figure",
                 across="site",
                 is_diverging=True,
-                note=f"{self.conclusion} p = {self.p:.2g} over all sites.",
+                note=f"Conclusion: {self.conclusion}; p = {self.p:.2g} over all sites.",
             )
         ]
 

@@ -90,7 +90,7 @@ class ArithmeticResult(PromptSetResult):
             for each in self.cells
         }
         return [
-            lines("Right answers by layer", layers, unit="share", note=self.conclusion),
+            lines("Right answers by layer", layers, unit="share", note=f"Conclusion: {self.conclusion}."),
             bars("Right answers of the model", cells, unit="share"),
         ]
 

@@ -178,7 +178,7 @@ class OperandsResult(PromptSetResult):
                 upwards="figure",
                 across="site",
                 is_diverging=True,
-                note=f"{self.conclusion} R2 below -1 is drawn as -1.",
+                note=f"Conclusion: {self.conclusion}. R2 below -1 is drawn as -1.",
             )
         ]
 

@@ -7,11 +7,8 @@ the file are switched off, because they would change the lengths of samples.
 
 import json
 import logging
-import os
 import re
-import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -40,56 +37,9 @@ from lazarus_tokenkit.tokenizers.protocol import Boundary, Segments, SpecialSpan
 logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTERRUPTS = (KeyboardInterrupt, SystemExit)
 """Exceptions that are not failures of the library. A panic in its Rust code is a BaseException that cannot be imported."""
-PARALLELISM = "TOKENIZERS_PARALLELISM"
-"""The library's switch for threads. It is read for every batch."""
-
-
-class _Parallelism:
-    """Switches the library's threads off while at least one context needs it. The last context restores the setting."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before: str | None = None
-
-    def switch_off(self) -> None:
-        with self._lock:
-            if not self._users:
-                self._before = os.environ.get(PARALLELISM)
-                os.environ[PARALLELISM] = "false"
-            self._users += 1
-
-    def restore(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users:
-                return
-            if self._before is None:
-                os.environ.pop(PARALLELISM, None)
-            else:
-                os.environ[PARALLELISM] = self._before
-
-
-_parallelism = _Parallelism()
-
-
-@contextmanager
-def batches_on_one_thread() -> Generator[None]:
-    """Makes the calling thread encode a batch alone, in the whole process.
-
-    Several threads with one batch each need 1/6 less CPU time than one batch on the same number of threads. Contexts
-    may overlap, for example those of suspended generators.
-    """
-    _parallelism.switch_off()
-    try:
-        yield
-    finally:
-        _parallelism.restore()
 
 
 @dataclass(frozen=True)

@@ -13,27 +13,30 @@ A row of padding alone is no fault: a rank without rows takes part in a step wit
 """
 
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice, zip_longest
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.plan import BatchPlan, Row, Segment
-from lazarus_plan.shard import assign
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.testing.planned_rows import (
+    FIELDS,
+    SHOWN,
+    GivenRow,
+    PlannedRows,
+    Tokens,
+    compare_step,
+    given_rows,
+    many,
+    micro_batches,
+)
 
-FIELDS = ("input_ids", "position_ids", "segment_ids", "labels")
-"""Arrays of a batch that are compared."""
-IGNORED = -100
-"""Label where nothing is predicted."""
 WORLD_SIZES = (1, 2, 3)
 MAX_STOPS = 9
 """Steps at which `check_elastic_resume` stops a run, where none are given."""
-_SHOWN = 5
-"""Names, samples or places in one message."""
 
-Tokens = Sequence[Sequence[int]]
 Load = Callable[[int, int, int], Iterable[Any]]
 """From (rank, world_size, next_step) to the steps of that rank."""
 
@@ -78,11 +81,11 @@ def check_tokens(
     Raises:
         AssertionError: The loader breaks the law; the message names step, rank, row, token, sample and both values.
     """
-    due = _Due(plan, tokens, masks, fields, pad_id)
+    due = PlannedRows(plan, tokens, masks, fields, pad_id)
     for world_size in world_sizes:
         streams = _streams(load, world_size, 0, len(plan))
         for index in range(len(plan)):
-            _compare(due, index, [stream[index] for stream in streams])
+            compare_step(due, index, [stream[index] for stream in streams])
 
 
 def check_coverage(
@@ -109,13 +112,13 @@ def check_coverage(
     Raises:
         AssertionError: The loader breaks the law; the message names epoch, sample, token, both counts and places.
     """
-    due = _Due(plan, tokens, None, fields, pad_id)
+    due = PlannedRows(plan, tokens, None, fields, pad_id)
     names = ("input_ids", "segment_ids") if "segment_ids" in fields else ("input_ids",)
     for world_size in world_sizes:
         streams = _streams(load, world_size, 0, len(plan))
         for epoch in plan.metadata.epochs:
             steps = range(epoch.first_step, epoch.first_step + epoch.steps)
-            rows = [row for index in steps for row in _rows([stream[index] for stream in streams], index, names)]
+            rows = [row for index in steps for row in given_rows([stream[index] for stream in streams], index, names)]
             given = [
                 row.values["input_ids"][row.values[names[-1]] != (0 if len(names) > 1 else pad_id)] for row in rows
             ]
@@ -161,10 +164,10 @@ def check_micro_batches(plan: BatchPlan, load: Load, world_sizes: Iterable[int] 
     for world_size in world_sizes:
         streams = _streams(load, world_size, 0, len(plan))
         for index in range(len(plan)):
-            counts = [len(_micro_batches(stream[index])) for stream in streams]
+            counts = [len(micro_batches(stream[index])) for stream in streams]
             for rank, count in enumerate(counts):
                 assert count == counts[0], (
-                    f"step {index}: rank {rank} of {world_size} has {_many(count, 'micro-batch', 'micro-batches')}, rank 0 has {counts[0]}"
+                    f"step {index}: rank {rank} of {world_size} has {many(count, 'micro-batch', 'micro-batches')}, rank 0 has {counts[0]}"
                 )
 
 
@@ -197,16 +200,16 @@ def check_elastic_resume(
     Raises:
         AssertionError: The loader breaks the law; the message names the stop, step, rank, row, sample and both values.
     """
-    due = _Due(plan, tokens, masks, fields, pad_id)
+    due = PlannedRows(plan, tokens, masks, fields, pad_id)
     sizes = list(world_sizes)
     for stop in _spread(len(plan)) if stops is None else stops:
         for before in sizes:
             state = _run(due, load, before, stop, state_of)
             for after in sizes:
-                words = f"stopped after {_many(stop, 'step')} on {_many(before, 'rank')}, resumed on {after}: "
+                words = f"stopped after {many(stop, 'step')} on {many(before, 'rank')}, resumed on {after}: "
                 streams = _streams(load, after, state, len(plan) - stop, words)
                 for index in range(stop, len(plan)):
-                    _compare(due, index, [stream[index - stop] for stream in streams], words)
+                    compare_step(due, index, [stream[index - stop] for stream in streams], words)
 
 
 def check_loader(
@@ -272,98 +275,15 @@ def _first_difference(parts: Iterable[tuple[str, Any, Any]]) -> str | None:
     return None
 
 
-class _PlannedRow(NamedTuple):
-    """A row as the plan has it."""
-
-    number: int
-    row: Row
-    values: dict[str, NDArray[np.int64]]
-
-
-class _GivenRow(NamedTuple):
-    """A row as a loader gave it, and where."""
-
-    rank: int
-    world_size: int
-    number: int
-    place: str
-    values: dict[str, NDArray[np.int64]]
-
-
-class _Due:
-    """The content of every row of a plan."""
-
-    def __init__(
-        self, plan: BatchPlan, tokens: Tokens, masks: Tokens | None, fields: Collection[str], pad_id: int
-    ) -> None:
-        unknown = sorted(set(fields) - set(FIELDS))
-        assert not unknown and "input_ids" in fields, f"`fields` are `input_ids` and more of {FIELDS}: {tuple(fields)}"
-        last = int(plan.sample.max(initial=-1))
-        for name, columns in (("tokens", tokens), ("masks", masks)):
-            assert columns is None or last < len(columns), (
-                f"`{name}` has {_many(len(columns), 'sample')}, the plan has a sample {last}"
-            )
-        self.plan, self.tokens, self._masks, self._pad_id = plan, tokens, masks, pad_id
-        self.fields = tuple(name for name in FIELDS if name in fields)
-        self._steps: dict[int, list[_PlannedRow]] = {}
-
-    def step(self, index: int) -> list[_PlannedRow]:
-        """The rows of one step."""
-        if index not in self._steps:
-            step = self.plan.step(index)
-            self._steps[index] = [
-                _PlannedRow(number, row, self._values(row, step.row_len)) for number, row in enumerate(step.rows)
-            ]
-        return self._steps[index]
-
-    def ids(self, segment: Segment) -> NDArray[np.int64]:
-        """Token ids of a segment."""
-        return self._piece(self.tokens, segment, "tokens")
-
-    def place(self, number: int) -> str:
-        """The first token that has an id, in words; empty where none has."""
-        for sample, ids in enumerate(self.tokens):
-            if number in ids:
-                return f" (token {list(ids).index(number)} of sample {sample})"
-        return ""
-
-    @property
-    def padding(self) -> dict[str, int]:
-        """Value of each array in padding."""
-        return {name: {"input_ids": self._pad_id, "labels": IGNORED}.get(name, 0) for name in FIELDS}
-
-    def _values(self, row: Row, row_len: int) -> dict[str, NDArray[np.int64]]:
-        values = {name: np.full(row_len, value, dtype=np.int64) for name, value in self.padding.items()}
-        for number, segment in enumerate(row.segments, 1):
-            where = slice(segment.start, segment.end)
-            ids = self.ids(segment)
-            labels = ids if self._masks is None else np.where(self._piece(self._masks, segment, "masks"), ids, IGNORED)
-            values["input_ids"][where] = ids
-            values["position_ids"][where] = np.arange(len(ids))
-            values["segment_ids"][where] = number
-            values["labels"][where] = labels
-            values["labels"][segment.start] = IGNORED  # no earlier token of the segment predicts it
-        return {name: values[name] for name in self.fields}
-
-    def _piece(self, columns: Tokens, segment: Segment, name: str) -> NDArray[np.int64]:
-        size = segment.end - segment.start
-        first, end = segment.span or (0, size)
-        column = columns[segment.sample]
-        assert end <= len(column), (
-            f"`{name}` of sample {segment.sample} has {_many(len(column), 'value')}, the plan places {first} to {end}"
-        )
-        return np.asarray(column[first:end], dtype=np.int64)
-
-
-def _run(due: _Due, load: Load, world_size: int, stop: int, state_of: Callable[[Any], Any] | None) -> Any:
+def _run(due: PlannedRows, load: Load, world_size: int, stop: int, state_of: Callable[[Any], Any] | None) -> Any:
     """Reads some steps of every rank, compares them, and returns the state that a checkpoint would keep."""
-    words = f"before the stop after {_many(stop, 'step')}: "
+    words = f"before the stop after {many(stop, 'step')}: "
     loaders = [load(rank, world_size, 0) for rank in range(world_size)]
     shares = [list(islice(loader, stop)) for loader in loaders]
     for rank, share in enumerate(shares):
-        assert len(share) == stop, f"{words}rank {rank} of {world_size} yields {_many(len(share), 'step')}"
+        assert len(share) == stop, f"{words}rank {rank} of {world_size} yields {many(len(share), 'step')}"
     for index in range(stop):
-        _compare(due, index, [share[index] for share in shares], words)
+        compare_step(due, index, [share[index] for share in shares], words)
     return stop if state_of is None else state_of(loaders[0])
 
 
@@ -382,112 +302,6 @@ def _streams(load: Load, world_size: int, state: Any, steps: int, words: str = "
     return streams
 
 
-def _micro_batches(step: Any) -> Sequence[Mapping[str, Any]]:
-    return [cast("Mapping[str, Any]", step)] if isinstance(step, Mapping) else list(step)
-
-
-def _rows(shares: Sequence[Any], index: int, fields: Sequence[str], words: str = "") -> Iterator[_GivenRow]:
-    """The rows of one step, rank by rank."""
-    for rank, share in enumerate(shares):
-        number = 0
-        for batch, arrays in enumerate(_micro_batches(share)):
-            place = f"{words}step {index}, rank {rank} of {len(shares)}, micro-batch {batch}"
-            values = {name: _array(arrays, name, place) for name in fields}
-            shapes = {name: array.shape for name, array in values.items()}
-            assert len(set(shapes.values())) == 1, f"{place}: the arrays have different shapes: {shapes}"
-            for row in range(len(values["input_ids"])):
-                own = {name: array[row] for name, array in values.items()}
-                yield _GivenRow(rank, len(shares), number, f"{place}, row {row}", own)
-                number += 1
-
-
-def _array(batch: Mapping[str, Any], name: str, place: str) -> NDArray[np.int64]:
-    """An array (rows, row_len) of a batch; (0, 0) where it is empty."""
-    assert name in batch, f"{place}: the batch has no `{name}`; name in `fields` the arrays that your loader has"
-    try:
-        array = np.asarray(batch[name])
-    except ValueError as error:
-        raise AssertionError(f"{place}: `{name}` has rows of different lengths") from error
-    if not array.size:
-        return np.zeros((0, 0), dtype=np.int64)
-    assert array.ndim == 2, f"{place}: `{name}` has the shape {array.shape}, not (rows, row_len)"
-    assert array.dtype.kind in "iub", f"{place}: `{name}` has the type {array.dtype}, not integers"
-    return array.astype(np.int64)
-
-
-def _compare(due: _Due, index: int, shares: Sequence[Any], words: str = "") -> None:
-    """Compares the rows that all ranks have of one step with the plan's: each has to be there once, in any order."""
-    left = {row.number: row for row in due.step(index)}
-    padding = due.padding
-    by_content: dict[bytes, list[int]] = {}
-    for number, row in left.items():
-        by_content.setdefault(_key(row.values), []).append(number)
-    others: list[_GivenRow] = []
-    for row in _rows(shares, index, due.fields, words):
-        if numbers := by_content.get(_key(row.values)):
-            del left[numbers.pop()]
-        elif any((array != padding[name]).any() for name, array in row.values.items()):
-            others.append(row)
-    if others:
-        _refuse(due, index, others[0], left)
-    for row in left.values():
-        raise AssertionError(
-            f"{words}step {index}: none of {_many(len(shares), 'rank')} has row {row.number} of the plan ({_samples(row.row)})"
-        )
-
-
-def _refuse(due: _Due, index: int, given: _GivenRow, left: Mapping[int, _PlannedRow]) -> None:
-    """Says where a row that is none of the plan's differs from the one that is meant."""
-    if not left:
-        number = int(given.values["input_ids"][0])
-        raise AssertionError(
-            f"{given.place}: all rows of the step were there before this one, which begins with {number}"
-            f"{due.place(number)}"
-        )
-    positions = assign(due.plan.step(index).rows, given.world_size)[given.rank]
-    at = positions[given.number] if given.number < len(positions) else -1
-    meant = left[at] if at in left else max(left.values(), key=lambda row: _equal_ids(row, given))
-    sizes = len(meant.values["input_ids"]), len(given.values["input_ids"])
-    assert sizes[0] == sizes[1], f"{given.place} has {sizes[1]} tokens, the plan's rows of this step have {sizes[0]}"
-    for name in due.fields:
-        wrong = np.flatnonzero(meant.values[name] != given.values[name])
-        if len(wrong):
-            token = int(wrong[0])
-            found, planned = int(given.values[name][token]), int(meant.values[name][token])
-            owner = due.place(found) if name == "input_ids" else ""
-            raise AssertionError(
-                f"{given.place}, token {token}: `{name}` is {found}{owner}, the plan has {planned} "
-                f"({_owner(meant.row, token)}; row {meant.number} of the plan)"
-            )
-
-
-def _equal_ids(row: _PlannedRow, given: _GivenRow) -> int:
-    ours, theirs = row.values["input_ids"], given.values["input_ids"]
-    return int((ours == theirs).sum()) if len(ours) == len(theirs) else -1
-
-
-def _owner(row: Row, token: int) -> str:
-    """Whose token of a row this is."""
-    for segment in row.segments:
-        if segment.start <= token < segment.end:
-            return f"token {token - segment.start + (segment.span or (0,))[0]} of sample {segment.sample}"
-    return "padding"
-
-
-def _samples(row: Row) -> str:
-    names = [str(segment.sample) for segment in row.segments]
-    more = ", .." if len(names) > _SHOWN else ""
-    return f"sample{'s' if len(names) > 1 else ''} {', '.join(names[:_SHOWN])}{more}"
-
-
-def _many(count: int, one: str, several: str = "") -> str:
-    return f"{count} {one if count == 1 else several or one + 's'}"
-
-
-def _key(values: Mapping[str, NDArray[np.int64]]) -> bytes:
-    return b"".join(array.tobytes() for array in values.values())
-
-
 def _counted(arrays: Sequence[NDArray[np.int64]]) -> dict[int, int]:
     """How often each id occurs."""
     ids, counts = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *arrays]), return_counts=True)
@@ -495,10 +309,10 @@ def _counted(arrays: Sequence[NDArray[np.int64]]) -> dict[int, int]:
 
 
 def _compare_counts(
-    due: _Due,
+    due: PlannedRows,
     epoch: int,
     world_size: int,
-    rows: Sequence[_GivenRow],
+    rows: Sequence[GivenRow],
     given: Mapping[int, int],
     planned: Mapping[int, int],
 ) -> None:
@@ -506,8 +320,8 @@ def _compare_counts(
         found, expected = given.get(number, 0), planned.get(number, 0)
         if found != expected:
             places = [row.place for row in rows if number in row.values["input_ids"]]
-            where = f": {'; '.join(places[:_SHOWN])}" if places else ""
+            where = f": {'; '.join(places[:SHOWN])}" if places else ""
             raise AssertionError(
-                f"epoch {epoch}, {_many(world_size, 'rank')}: id {number}{due.place(number)} comes {_many(found, 'time')}, "
-                f"the plan has it {_many(expected, 'time')}{where}"
+                f"epoch {epoch}, {many(world_size, 'rank')}: id {number}{due.place(number)} comes {many(found, 'time')}, "
+                f"the plan has it {many(expected, 'time')}{where}"
             )

@@ -1,0 +1,13 @@
+from .canaries import CANARIES as CANARIES
+from .canaries import Canary as Canary
+from .checks import AuditConfig as AuditConfig
+from .checks import audit_subjects as audit_subjects
+from .findings import CHECKS as CHECKS
+from .findings import AuditReport as AuditReport
+from .findings import Finding as Finding
+from .reports import SARIF as SARIF
+from .reports import as_json as as_json
+from .reports import as_sarif as as_sarif
+from .reports import as_text as as_text
+from .targets import AuditTarget as AuditTarget
+from .targets import find_target as find_target

@@ -1,0 +1,5 @@
+"""Environments and tasks as one file that works without lazarus-gym."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

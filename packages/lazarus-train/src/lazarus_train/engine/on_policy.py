@@ -1,0 +1,421 @@
+"""One step of reinforcement learning: draw answers to the step's prompts, score them, and update the weights with them.
+
+The way of a prompt: `order_by_signal` -> `Collector` (draw, score) -> every process gets all roll-outs -> advantages -> `UpdateMaker`
+(rows, old log-probabilities at the shapes of training) -> `compute_gradients` -> `Optimizer.update`.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_models import LoadedModel
+from lazarus_plan.plan import Step
+from lazarus_train.config import TrainConfig
+from lazarus_train.cpu.thread_parallel import Replicas
+from lazarus_train.distributed import ProcessGroup
+from lazarus_train.engine.gradients import GradientFn
+from lazarus_train.engine.loss import step_seed
+from lazarus_train.engine.policy_updates import Update, UpdateMaker, reference_divergence, with_inputs
+from lazarus_train.engine.step import Gradients, compute_gradients
+from lazarus_train.objectives.policy import PolicyObjective, PolicySettings
+from lazarus_train.objectives.ppo import PpoSettings
+from lazarus_train.preflight.inputs import RunInputs
+from lazarus_train.rollouts.advantages import generalized_advantages, group_advantages, has_signal, whitened
+from lazarus_train.rollouts.collect import Asked, Collector, Lines
+from lazarus_train.rollouts.record import TRUNCATED, Rollout, digest_of
+from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
+
+JSON = dict[str, Any]
+Tokens = list[NDArray[Any]]
+"""A value of each drawn token, for each roll-out of an update."""
+BETA = "beta"
+"""Metric: the weight of the divergence from the reference after the step, if it is adapted."""
+_LARGEST_CHANGE = 0.2
+"""Largest relative error of the divergence that changes `beta` (arXiv 1909.08593)."""
+
+
+class Learned(NamedTuple):
+    """Result of a step.
+
+    Args:
+        loss: Mean loss of the first update; 0 if no answer has a gradient.
+        norm: Gradient norm of the first update before clipping.
+        metrics: Means by name.
+        rollouts: All roll-outs of the step, in order.
+        digest: SHA-256 over their lines, 64 hex.
+        speeds: Tokens drawn and trained, a second.
+    """
+
+    loss: float
+    norm: float
+    metrics: dict[str, float]
+    rollouts: list[Rollout]
+    digest: str
+    speeds: dict[str, float]
+
+
+@dataclass
+class OnPolicy:
+    """Draws answers and learns from them.
+
+    Args:
+        objective: The objective, bound to the prompts.
+        collector: Draws and scores answers.
+        maker: Makes updates from roll-outs.
+        gradients: Gradients of the objective's loss.
+        seed: Seed of the run.
+        max_norm: Upper bound of the gradient norm.
+        history: Signal of earlier groups.
+        beta: Weight of the divergence from the reference.
+        shares: Shares of the prompts that are drawn one after the other, to repeat a run of so many processes.
+    """
+
+    objective: PolicyObjective
+    collector: Collector
+    maker: UpdateMaker
+    gradients: GradientFn | None
+    seed: int
+    max_norm: float
+    history: SignalHistory
+    beta: float
+    shares: int = 1
+
+    @property
+    def settings(self) -> PolicySettings:
+        """Settings of the objective."""
+        return cast("PolicySettings", self.objective.settings)
+
+    @property
+    def _processes(self) -> ProcessGroup:
+        return self.maker.processes
+
+    @property
+    def _replicas(self) -> Replicas:
+        return self.maker.replicas
+
+    def resume(self, lines: Sequence[JSON], beta: float | None) -> None:
+        """Restores the state after earlier steps.
+
+        Args:
+            lines: Lines of `rollouts.jsonl`.
+            beta: Metric `beta` of the last step; None if it is not adapted.
+        """
+        self.beta = self.beta if beta is None else beta
+        for group in _groups([Rollout.of(line) for line in lines]):
+            self._remember(group)
+
+    def step(self, step: Step, apply: Callable[[Gradients], object]) -> Learned:
+        """Draws, scores and learns.
+
+        Args:
+            step: Prompts of the step.
+            apply: Updates the weights by gradients.
+        """
+        began = time.perf_counter()
+        rollouts, lines = self._draw(step)
+        drawn = time.perf_counter()
+        trained = self._trained(rollouts)
+        updates = [self._update(members, lines) for members in self._divided(trained, step.index)]
+        metrics = _figures(rollouts, self.settings) | self._survey_figures(updates)
+        per_token = self._advantages(updates)
+        found: list[Gradients] = []
+        for _ in range(self.settings.passes):
+            for update, (advantages, returns) in zip(updates, per_token, strict=True):
+                for gradients in self._gradients(update, advantages, returns):
+                    apply(gradients)
+                    found.append(gradients)
+        for group in _groups(rollouts):
+            self._remember(group)
+        self._adapt(metrics, len(trained))
+        seconds = time.perf_counter() - drawn
+        trained_tokens = sum(each.length for each in trained) * self.settings.passes
+        return Learned(
+            loss=found[0].loss if found else 0.0,
+            norm=found[0].norm if found else 0.0,
+            metrics=metrics | self._loss_figures(found),
+            rollouts=rollouts,
+            digest=digest_of(rollouts),
+            speeds={
+                "drawn_tokens_per_s": sum(each.length for each in rollouts) / (drawn - began),
+                "trained_tokens_per_s": trained_tokens / seconds,
+            },
+        )
+
+    def draw_again(self, step: Step) -> list[Rollout]:
+        """The roll-outs of a step as the run drew them, given the weights and roll-outs before it.
+
+        Args:
+            step: Prompts of the step.
+        """
+        return self._draw(step)[0]
+
+    def _draw(self, step: Step) -> tuple[list[Rollout], dict[tuple[int, int], Lines]]:
+        """Answers to the prompts of a step, and the distributions of those that this process drew."""
+        settings = self.settings
+        pool = self._pool(step)
+        wanted = min(len(pool), settings.prompts_per_step or len(pool))
+        found: list[Rollout] = []
+        lines: dict[tuple[int, int], Lines] = {}
+        usable, start = 0, 0
+        while usable < wanted and start < len(pool):
+            wave = pool[start : start + wanted - usable]
+            start += len(wave)
+            drawn = self._wave(wave, step.index, lines)
+            found += drawn
+            usable += sum(not settings.replace_flat or _is_useful(group) for group in _groups(drawn))
+        return self._controlled(found, step.index), lines
+
+    def _pool(self, step: Step) -> list[int]:
+        """Prompts of a step, in the order in which they are answered."""
+        samples = list(dict.fromkeys(segment.sample for row in step.rows for segment in row.segments))
+        if self.settings.choose == "plan":
+            return samples
+        keys = {sample: self._key(sample) for sample in samples}
+        return order_by_signal(samples, keys, self.history, seed=self.seed, step=step.index)
+
+    def _key(self, sample: int) -> str:
+        field = self.settings.signal_field
+        return f"sample {sample}" if field is None else str(self.collector.prompts.row(sample).get(field))
+
+    def _wave(self, samples: Sequence[int], step: int, lines: dict[tuple[int, int], Lines]) -> list[Rollout]:
+        """Answers to some prompts, drawn by all processes together; every process gets all."""
+        size, mine = self._processes.size * self.shares, list[Rollout]()
+        for share in range(self._processes.rank, size, self._processes.size):
+            asked = [Asked(sample, copy) for sample in samples[share::size] for copy in range(self.settings.group_size)]
+            collected = self.collector.collect(self._replicas, asked, step)
+            mine += collected.rollouts
+            for rollout, each in zip(collected.rollouts, collected.lines, strict=True):
+                lines[rollout.sample, rollout.copy] = each
+        sent = json.dumps([each.to_json() for each in mine]).encode()
+        everything = [Rollout.of(line) for part in self._processes.gather(sent) for line in json.loads(part)]
+        order = {sample: place for place, sample in enumerate(samples)}
+        return sorted(everything, key=lambda each: (order[each.sample], each.copy))
+
+    def _controlled(self, rollouts: list[Rollout], step: int) -> list[Rollout]:
+        """In a control run, the rewards of the step are dealt at random to its answers."""
+        if not self.settings.is_control:
+            return rollouts
+        places = [place for place, each in enumerate(rollouts) if each.is_whole]
+        rewards = [rollouts[place].reward for place in places]
+        random.Random(step_seed(self.seed, step, "control")).shuffle(rewards)
+        found = list(rollouts)
+        for place, reward in zip(places, rewards, strict=True):
+            found[place] = replace(found[place], reward=reward)
+        return found
+
+    def _remember(self, group: Sequence[Rollout]) -> None:
+        self.history.record(
+            group[0].step - 1,
+            self._key(group[0].sample),
+            has_signal=_is_useful(group),
+            tokens=sum(each.length for each in group),
+        )
+
+    def _trained(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """Roll-outs with a loss: whole ones, and without a value head those of groups of at least two."""
+        found: list[Rollout] = []
+        for group in _groups(rollouts):
+            whole = [each for each in group if each.is_whole]
+            if self.settings.needs_value or (len(whole) > 1 and (_is_useful(group) or not self.settings.replace_flat)):
+                found += whole
+        return found
+
+    def _divided(self, trained: Sequence[Rollout], step: int) -> list[list[Rollout]]:
+        """The roll-outs of each update of a pass. Groups stay together, except where there are fewer groups than updates."""
+        groups = [list(group) for group in _groups(trained)]
+        parts = self.settings.updates_per_pass
+        if parts == 1 or not groups:
+            return [list(trained)] if trained else []
+        random.Random(step_seed(self.seed, step, "updates")).shuffle(groups)
+        if len(groups) < parts and self.settings.needs_value:
+            groups = [[each] for group in groups for each in group]
+        shares = [groups[part::parts] for part in range(min(parts, len(groups)))]
+        return [[each for group in share for each in group] for share in shares]
+
+    def _update(self, members: list[Rollout], lines: Mapping[tuple[int, int], Lines]) -> Update:
+        weights = self.objective.token_weights([each.length for each in members])
+        moves = {group[0].sample: self._moves(group) for group in _groups(members)}
+        moving = [index for index, each in enumerate(members) if moves[each.sample]]
+        return self.maker.make(members, moving, lines, weights)
+
+    def _moves(self, group: Sequence[Rollout]) -> bool:
+        """Whether a group changes the weights: its rewards differ, or it is held near the reference, or it trains the value."""
+        return self.settings.needs_value or self.beta > 0 or _is_useful(group)
+
+    def _survey_figures(self, updates: Sequence[Update]) -> dict[str, float]:
+        """Entropy, and the distance between the generating and the training pass, over all processes."""
+        found = [each for update in updates for each in update.batches]
+        entropy, divergence, reference, labels, compared = self._processes.sum_numbers(
+            sum(each.entropy for each in found),
+            sum(each.divergence for each in found),
+            reference_divergence(updates),
+            float(sum(len(each.old) for each in found)),
+            float(sum(each.compared for each in found)),
+        )
+        gaps = [
+            float(part)
+            for part in self._processes.gather(repr(max((each.gap for each in found), default=0.0)).encode())
+        ]
+        answers = max(1, sum(len(update.rollouts) for update in updates))
+        return {
+            "entropy": entropy / max(1.0, labels),
+            "engine_gap": max(gaps),
+            "engine_kl": divergence / max(1.0, compared),
+            **({"reference_kl": reference / answers} if self.beta else {}),
+        }
+
+    def _advantages(self, updates: Sequence[Update]) -> list[tuple[Tokens, Tokens]]:
+        """Advantages and returns of the drawn tokens, for each update; no returns without a value head."""
+        settings = self.settings
+        if isinstance(settings, PpoSettings):
+            return self._value_advantages(updates, settings)
+        groups = [(list(group), update) for update in updates for group in map(list, _groups(update.rollouts))]
+        rewards = [[each.reward or 0.0 for each in group] for group, _ in groups]
+        by_group = iter(group_advantages(rewards, cast("Any", settings).scale))
+        found: list[tuple[Tokens, Tokens]] = []
+        for update in updates:
+            values = [value for _ in _groups(update.rollouts) for value in next(by_group)]
+            tokens = [np.full(each.length, value) for each, value in zip(update.rollouts, values, strict=True)]
+            found.append((tokens, []))
+        return found
+
+    def _value_advantages(self, updates: Sequence[Update], settings: PpoSettings) -> list[tuple[Tokens, Tokens]]:
+        mine: dict[str, list[list[float]]] = {}
+        for number, update in enumerate(updates):
+            for each in update.batches:
+                assert each.value is not None, "the model has a value head"
+                for member, labels in each.spans():
+                    rewards = np.zeros(labels.stop - labels.start)
+                    if each.reference is not None:
+                        rewards -= self.beta * (each.old[labels] - each.reference[labels])
+                    rewards[-1] += update.rollouts[member].reward or 0.0
+                    pair = generalized_advantages(
+                        rewards, each.value[labels], discount=settings.discount, decay=settings.gae_decay
+                    )
+                    mine[f"{number} {member}"] = [part.tolist() for part in pair]
+        whole: dict[str, list[list[float]]] = {}
+        for part in self._processes.gather(json.dumps(mine).encode()):
+            whole |= json.loads(part)
+        keys = [[f"{number} {member}" for member in range(len(each.rollouts))] for number, each in enumerate(updates)]
+        advantages = [np.array(whole[key][0]) for row in keys for key in row]
+        scaled = iter(whitened(advantages) if settings.is_whitened else advantages)
+        return [([next(scaled) for _ in row], [np.array(whole[key][1]) for key in row]) for row in keys]
+
+    def _gradients(self, update: Update, advantages: Tokens, returns: Tokens) -> list[Gradients]:
+        """Gradients of one update; none if no roll-out has a gradient."""
+        assert self.gradients is not None, "made to learn"
+        if not update.labels:
+            return []
+        batches = ([with_inputs(each, update, advantages, returns) for each in shares] for shares in update.micro)
+        return [
+            compute_gradients(
+                self._replicas, self.gradients, batches, update.units, self.max_norm, processes=self._processes
+            )
+        ]
+
+    def _loss_figures(self, found: Sequence[Gradients]) -> dict[str, float]:
+        """`ratio_error` of the first update, which is 0, and the means of the other metrics over all updates."""
+        means = {
+            name: sum(each.metrics[name] for each in found) / len(found) if found else 0.0
+            for name in self.objective.metrics
+        }
+        return means | {"ratio_error": found[0].metrics["ratio_error"] if found else 0.0}
+
+    def _adapt(self, metrics: dict[str, float], answers: int) -> None:
+        """Adapts `beta` to its target (arXiv 1909.08593, section 2.2)."""
+        settings = self.settings
+        if not isinstance(settings, PpoSettings) or settings.kl_target is None:
+            return
+        error = metrics["reference_kl"] / settings.kl_target - 1
+        self.beta *= 1 + max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, error)) * answers / settings.kl_horizon
+        metrics[BETA] = self.beta
+
+
+def policy_of(
+    config: TrainConfig,
+    inputs: RunInputs,
+    lm: LoadedModel,
+    objective: PolicyObjective,
+    replicas: Replicas,
+    processes: ProcessGroup,
+    gradients: GradientFn | None,
+    *,
+    shares: int = 1,
+) -> OnPolicy:
+    """Draws answers of a model and learns from them.
+
+    Args:
+        config: Settings of the run.
+        inputs: The prompts and their encoder.
+        lm: The model in training.
+        objective: The objective, bound to the prompts.
+        replicas: The model and its copies.
+        processes: The processes of the run.
+        gradients: Gradients of the objective's loss; None only to draw.
+        shares: Processes of the run whose answers are drawn again by one process.
+    """
+    settings = cast("PolicySettings", objective.settings)
+    objective.seed = config.seed
+    collector = objective.collector(inputs.encoder, lm)
+    reference = None if objective.bindings is None else cast("Any", objective.bindings.reference)
+    return OnPolicy(
+        objective=objective,
+        collector=collector,
+        maker=UpdateMaker(
+            replicas=replicas,
+            processes=processes,
+            prompt_ids=collector.prompts.ids,
+            of_labels=None if reference is None else reference.of_labels,
+            temperature=settings.temperature,
+            micro_rows=config.micro_rows,
+            is_packed=lm.model.config.supports_packing,
+        ),
+        gradients=gradients,
+        seed=config.seed,
+        max_norm=config.optimizer.max_grad_norm,
+        history=SignalHistory(),
+        beta=settings.beta,
+        shares=shares,
+    )
+
+
+def _groups(rollouts: Sequence[Rollout]) -> Iterator[list[Rollout]]:
+    """Roll-outs of one prompt and step, which are next to each other."""
+    return (list(group) for _, group in groupby(rollouts, key=lambda each: (each.step, each.sample)))
+
+
+def _is_useful(group: Sequence[Rollout]) -> bool:
+    """Whether the rewards of a group's whole roll-outs differ."""
+    return has_signal([each.reward for each in group if each.is_whole and each.reward is not None])
+
+
+def _figures(rollouts: Sequence[Rollout], settings: PolicySettings) -> dict[str, float]:
+    """Rewards, lengths and signal of a step's roll-outs."""
+    groups = list(_groups(rollouts))
+    whole = [each for each in rollouts if each.is_whole]
+    tokens = sum(each.length for each in rollouts)
+    signals = sum(map(_is_useful, groups))
+    names = sorted({name for each in rollouts for name in each.parts})
+    count = max(1, len(rollouts))
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values) if values else 0.0
+
+    return {
+        "reward": mean([each.true_reward or 0.0 for each in whole]),
+        **({"random_reward": mean([each.reward or 0.0 for each in whole])} if settings.is_control else {}),
+        **{f"reward_{name}": mean([each.parts.get(name, 0.0) for each in rollouts if each.parts]) for name in names},
+        "signal_share": signals / max(1, len(groups)),
+        "signals_per_1k_tokens": 1000 * signals / max(1, tokens),
+        "answers": float(len(rollouts)),
+        "answer_tokens": tokens / count,
+        "truncated_share": sum(each.status == TRUNCATED for each in rollouts) / count,
+        "rejected_share": sum(not each.is_whole and each.status != TRUNCATED for each in rollouts) / count,
+    }

@@ -1,0 +1,118 @@
+"""Proximal policy optimisation (PPO) with a value head on the model in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from lazarus_train.objectives.policy import (
+    ADVANTAGE,
+    OLD,
+    OLD_VALUE,
+    RETURN,
+    SHARE,
+    WEIGHT,
+    PolicyObjective,
+    PolicySettings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lazarus_models.backend import mx
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.objective_registry import RunFields
+    from lazarus_train.objectives.base import Metrics
+
+
+class PpoSettings(PolicySettings, frozen=True):
+    """Proximal policy optimisation: an answer's advantage is its reward relative to the value that the model predicts."""
+
+    kind: Literal["ppo"] = "ppo"
+    needs_value: ClassVar[bool] = True
+
+    group_size: PositiveInt = 1
+    """Answers to each prompt."""
+    clip_low: PositiveFloat = Field(default=0.2, lt=1)
+    """The ratio of probabilities is clipped below 1 minus this."""
+    clip_high: PositiveFloat = 0.2
+    """The ratio of probabilities is clipped above 1 plus this."""
+    passes: PositiveInt = 4
+    """Times that the answers of a step are trained on."""
+    discount: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Discount of later rewards, gamma."""
+    gae_decay: float = Field(default=0.95, ge=0.0, le=1.0)
+    """Weight of later temporal differences in the advantage, lambda (GAE, arXiv 1506.02438)."""
+    is_whitened: bool = True
+    """Scale the advantages of a step to mean 0 and variance 1."""
+    value_weight: NonNegativeFloat = 0.1
+    """Weight of the value's loss."""
+    value_clip: PositiveFloat = 0.2
+    """Largest change of a value since the answers were drawn that lowers its loss."""
+    kl_target: PositiveFloat | None = None
+    """KL divergence from the reference, in nats an answer, that `beta` is adapted to (arXiv 1909.08593). Default: `beta` is
+    constant."""
+    kl_horizon: PositiveInt = 10_000
+    """Answers over which `beta` adapts."""
+
+    @model_validator(mode="after")
+    def _target_has_a_reference(self) -> PpoSettings:
+        if self.kl_target is not None and not self.beta:
+            raise ValueError("`kl_target` needs `beta` above 0, the weight to start with")
+        if self.kl_horizon != 10_000 and self.kl_target is None:
+            raise ValueError("`kl_horizon` has no effect without `kl_target`")
+        return self
+
+    def check_run(self, run: RunFields) -> None:
+        """Refuses a moving average of the weights, which would have no value head.
+
+        Raises:
+            ValueError: `ema` is set, or as for every objective of this kind.
+        """
+        super().check_run(run)
+        if run.ema is not None:
+            raise ValueError("`ema` has no effect with `objective` ppo")
+
+
+class PpoObjective(PolicyObjective):
+    """Proximal policy optimisation.
+
+    Args:
+        settings: The objective's settings.
+    """
+
+    settings_type = PpoSettings
+    metrics = ("ratio_error", "clip_share", "kl", "value_loss")
+
+    def token_weights(self, lengths: Sequence[int]) -> tuple[list[float], int]:
+        """Every token has weight 1; the divisor is the number of tokens.
+
+        Args:
+            lengths: Drawn tokens of each answer of the update.
+        """
+        return [1.0] * len(lengths), sum(lengths)
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Loss of policy and value.
+
+        Args:
+            model: The model with its value head, in training mode.
+            batch: Rows of prompts with answers, with advantages, returns, old values and old log-probabilities in
+                `random_inputs`.
+        """
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.forward import log_probabilities_and_values
+        from lazarus_train.objectives.policy_losses import clipped_loss, value_loss
+
+        settings, inputs = self.settings, batch.random_inputs
+        now, value = log_probabilities_and_values(model, batch, settings.temperature)
+        found = clipped_loss(now - inputs[OLD], inputs[ADVANTAGE], settings.clip_low, settings.clip_high)
+        of_value = value_loss(value, inputs[OLD_VALUE], inputs[RETURN], settings.value_clip)
+        weight, share = inputs[WEIGHT], inputs[SHARE]
+        return (weight * (found.loss + settings.value_weight * of_value)).sum(), {
+            "ratio_error": (share * mx.abs(found.ratio - 1)).sum(),
+            "clip_share": (share * found.is_clipped).sum(),
+            "kl": (share * (inputs[OLD] - now)).sum(),
+            "value_loss": (share * of_value).sum(),
+        }

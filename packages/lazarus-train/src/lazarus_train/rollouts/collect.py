@@ -1,0 +1,242 @@
+"""Draws the answers of some prompts, in one turn or in conversation with an environment, and their rewards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_tokenkit import Encoder
+from lazarus_train.cpu.thread_parallel import Replicas
+from lazarus_train.rollouts.advantages import overlong_penalty
+from lazarus_train.rollouts.environments import Environment, following_ids, load_environment
+from lazarus_train.rollouts.generate import Drawn, Request, draw_answers, rollout_seed
+from lazarus_train.rollouts.prompts import Prompts
+from lazarus_train.rollouts.record import TRUNCATED, Rollout, rounded
+from lazarus_train.rollouts.rewards import OK, Answer, Reward, checked
+
+Lines = Mapping[int, NDArray[np.float32]]
+"""Log-probabilities of the whole vocabulary by index of the drawn token."""
+
+
+class Asked(NamedTuple):
+    """An answer to draw.
+
+    Args:
+        sample: Sample id of the prompt.
+        copy: Number of the answer among the answers to the prompt.
+    """
+
+    sample: int
+    copy: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Settings of drawing answers.
+
+    Args:
+        seed: Seed of the run.
+        limit: Largest number of new tokens of an answer.
+        context: Largest number of tokens of a conversation; None for no limit.
+        temperature: Divisor of the logits; 0 takes the most likely tokens.
+        stop_ids: Tokens that end an answer.
+        batch_texts: Answers of one thread that are drawn at the same time.
+        overlong_buffer: Tokens of the growing penalty of long answers.
+        environment: Name of the environment; None for one answer to each prompt.
+        turns: Most answers in an environment.
+    """
+
+    seed: int
+    limit: int
+    context: int | None
+    temperature: float
+    stop_ids: Sequence[int]
+    batch_texts: int
+    overlong_buffer: int = 0
+    environment: str | None = None
+    turns: int = 1
+
+
+@dataclass
+class _Conversation:
+    """A roll-out in progress."""
+
+    asked: Asked
+    prompt: Sequence[int]
+    environment: Environment | None
+    ids: list[int] = field(default_factory=list[int])
+    is_drawn: list[bool] = field(default_factory=list[bool])
+    logprobs: list[float] = field(default_factory=list[float])
+    lines: dict[int, NDArray[np.float32]] = field(default_factory=dict[int, "NDArray[np.float32]"])
+    seeds: list[int] = field(default_factory=list[int])
+    texts: list[str] = field(default_factory=list[str])
+    reward: float = 0.0
+    status: str | None = None
+
+
+class Collected(NamedTuple):
+    """Roll-outs with the distributions that they were drawn from.
+
+    Args:
+        rollouts: In the order in which they were asked for.
+        lines: Distributions of each.
+    """
+
+    rollouts: list[Rollout]
+    lines: list[Lines]
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Draws and scores answers.
+
+    Args:
+        prompts: The prompts.
+        encoder: Encoder of the data.
+        reward: Computes rewards; None with an environment.
+        drawing: Settings.
+    """
+
+    prompts: Prompts
+    encoder: Encoder
+    reward: Reward | None
+    drawing: Drawing
+
+    def collect(self, replicas: Replicas, asked: Sequence[Asked], step: int) -> Collected:
+        """Draws answers with the model in evaluation mode. Its mode is restored.
+
+        Args:
+            replicas: The model and its copies; each thread draws a contiguous part of the answers.
+            asked: The answers; copies of one prompt are next to each other.
+            step: Index of the step, from 0.
+        """
+        was_training = replicas.model.training
+        replicas.model.eval()
+        replicas.refresh()
+        try:
+            talks = [self._begin(each) for each in asked]
+            for turn in range(self.drawing.turns if self.drawing.environment else 1):
+                open_talks = [talk for talk in talks if talk.status is None]
+                if not open_talks:
+                    break
+                self._draw(replicas, open_talks, step, turn)
+        finally:
+            replicas.model.train(was_training)
+        found = self._scored(talks, step)
+        return Collected(found, [talk.lines for talk in talks])
+
+    def _begin(self, asked: Asked) -> _Conversation:
+        name = self.drawing.environment
+        talk = _Conversation(asked, self.prompts.ids(asked.sample), None if name is None else load_environment(name))
+        if talk.environment is not None:
+            row = self.prompts.row(asked.sample)
+            talk.environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))
+        return talk
+
+    def _draw(self, replicas: Replicas, talks: Sequence[_Conversation], step: int, turn: int) -> None:
+        """One more answer in each conversation."""
+        requests = [self._request(talk, step, turn) for talk in talks]
+        for talk, request in zip(talks, requests, strict=True):
+            talk.status = TRUNCATED if request is None else None
+        ready = [(talk, request) for talk, request in zip(talks, requests, strict=True) if request is not None]
+        size = max(1, -(-len(ready) // replicas.threads))
+        parts = [[request for _, request in ready[first : first + size]] for first in range(0, len(ready), size)]
+        drawn = [each for part in replicas.each(self._answers, parts) for each in part]
+        for (talk, request), each in zip(ready, drawn, strict=True):
+            self._take(talk, request.seed, each, turn)
+
+    def _answers(self, model: Any, requests: Sequence[Request]) -> list[Drawn]:
+        drawing = self.drawing
+        return draw_answers(
+            model,
+            requests,
+            temperature=drawing.temperature,
+            stop_ids=drawing.stop_ids,
+            batch_size=drawing.batch_texts,
+        )
+
+    def _request(self, talk: _Conversation, step: int, turn: int) -> Request | None:
+        """The next answer of a conversation; None if there is no room for a token."""
+        drawing, ids = self.drawing, [*talk.prompt, *talk.ids]
+        room = drawing.limit if drawing.context is None else min(drawing.limit, drawing.context - len(ids))
+        if room < 1:
+            return None
+        return Request(ids, rollout_seed(drawing.seed, step, talk.asked.sample, talk.asked.copy, turn), room)
+
+    def _take(self, talk: _Conversation, seed: int, drawn: Drawn, turn: int) -> None:
+        """Adds an answer to its conversation, and the reply of the environment."""
+        first = sum(talk.is_drawn)
+        talk.lines |= {first + place: line for place, line in drawn.lines.items()}
+        talk.ids += drawn.ids
+        talk.is_drawn += [True] * len(drawn.ids)
+        talk.logprobs += drawn.logprobs
+        talk.seeds.append(seed)
+        body = drawn.ids[:-1] if drawn.has_ended else drawn.ids
+        talk.texts.append(self.encoder.tokenizer.decode(body, skip_special=True))
+        if not drawn.has_ended:
+            talk.status = TRUNCATED
+        elif talk.environment is None:
+            talk.status = OK
+        else:
+            self._reply(talk, talk.environment, turn)
+
+    def _reply(self, talk: _Conversation, environment: Environment, turn: int) -> None:
+        try:
+            reply = environment.step(talk.texts[-1])
+        except Exception as error:  # noqa: BLE001 (an environment of another package, or a server that died; the status names it)
+            talk.status = f"the environment raised {type(error).__name__}"
+            return
+        talk.reward += float(reply.reward)
+        if reply.done:
+            talk.status = OK
+        elif reply.truncated or turn + 1 == self.drawing.turns:
+            talk.status = TRUNCATED
+        else:
+            ids = following_ids(self.encoder, reply.observation.text)
+            talk.ids += ids
+            talk.is_drawn += [False] * len(ids)
+
+    def _scored(self, talks: Sequence[_Conversation], step: int) -> list[Rollout]:
+        """Roll-outs with rewards. An answer that did not end has none."""
+        plain = [self._rollout(talk, step) for talk in talks]
+        if self.reward is None:
+            return [
+                replace(each, reward=rounded(talk.reward), true_reward=rounded(talk.reward))
+                if each.status == OK
+                else each
+                for each, talk in zip(plain, talks, strict=True)
+            ]
+        places = [place for place, each in enumerate(plain) if each.status == OK]
+        answers = [self._answer(plain[place]) for place in places]
+        verdicts = checked(self.reward.score(answers), len(answers)) if answers else []
+        for place, verdict in zip(places, verdicts, strict=True):
+            penalty = overlong_penalty(plain[place].length, self.drawing.limit, self.drawing.overlong_buffer)
+            parts = {**verdict.parts, **({"overlong": penalty} if self.drawing.overlong_buffer else {})}
+            reward = None if verdict.reward is None else rounded(verdict.reward + penalty)
+            plain[place] = replace(
+                plain[place],
+                status=verdict.status,
+                reward=reward,
+                true_reward=reward,
+                parts={name: rounded(value) for name, value in parts.items()},
+            )
+        return plain
+
+    def _answer(self, rollout: Rollout) -> Answer:
+        sample, prompts = rollout.sample, self.prompts
+        return Answer(prompts.text(sample), rollout.texts[-1], prompts.row(sample), prompts.answer(sample))
+
+    def _rollout(self, talk: _Conversation, step: int) -> Rollout:
+        return Rollout(
+            step=step + 1,
+            sample=talk.asked.sample,
+            copy=talk.asked.copy,
+            seeds=tuple(talk.seeds),
+            ids=tuple(talk.ids),
+            is_drawn=tuple(talk.is_drawn),
+            logprobs=tuple(rounded(each) for each in talk.logprobs),
+            texts=tuple(talk.texts),
+            status=talk.status or TRUNCATED,
+        )

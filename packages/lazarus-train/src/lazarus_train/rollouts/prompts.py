@@ -1,0 +1,80 @@
+"""Prompts of a data set: the token ids before the first answer of each sample, and the rows with all their fields."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_tokenkit import Tokenizer
+from lazarus_tokenkit.samples import read_objects
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.errors import SetupError
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a data set.
+
+    Args:
+        dataset: Samples; the tokens before the first label are the prompt.
+        tokenizer: The tokenizer that encoded it.
+    """
+
+    dataset: Dataset
+    tokenizer: Tokenizer
+
+    def ids(self, sample: int) -> list[int]:
+        """Token ids of a prompt."""
+        ids, mask = self.dataset.sample(sample)
+        return ids[: _prompt_length(mask)].tolist()
+
+    def text(self, sample: int) -> str:
+        """Text of a prompt, with special tokens."""
+        return self.tokenizer.decode(self.ids(sample))
+
+    def answer(self, sample: int) -> str | None:
+        """Text of the row's own answer, without special tokens; None if it has none."""
+        ids, mask = self.dataset.sample(sample)
+        return self.tokenizer.decode(ids[mask].tolist(), skip_special=True) if mask.any() else None
+
+    def row(self, sample: int) -> Mapping[str, Any]:
+        """The row of a sample, with every field."""
+        return self._rows[sample]
+
+    @cached_property
+    def _rows(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            row.members
+            for name, count, first in self.dataset.files
+            for row in islice(read_objects(Path(name)), first, first + count)
+        ]
+
+
+def check_prompts(dataset: Dataset, samples: Iterable[int]) -> None:
+    """Checks that every sample begins with a prompt.
+
+    Args:
+        dataset: The samples.
+        samples: Their ids.
+
+    Raises:
+        SetupError: A sample is a pair of answers or a document, or begins with its answer.
+    """
+    for sample in samples:
+        _, mask = dataset.sample(sample)
+        if dataset.part_lengths(sample) is not None or dataset.is_text or not _prompt_length(mask):
+            raise SetupError(
+                f"{dataset.place(sample)} has no prompt: give rows with `prompt`, or with `messages` that begin with the user",
+                "LR-E252",
+            )
+
+
+def _prompt_length(mask: NDArray[np.bool_]) -> int:
+    """Tokens before the first label."""
+    labels = np.flatnonzero(mask)
+    return int(labels[0]) if len(labels) else len(mask)

@@ -1,0 +1,442 @@
+"""Reinforcement learning: losses equal TRL's, advantages equal hand-worked numbers; a run is replayed, resumed, and shared among processes."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_train import train
+from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.objectives.grpo import GrpoObjective, GrpoSettings
+from lazarus_train.objectives.policy import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
+from lazarus_train.objectives.policy_losses import clipped_loss, kl_estimate, value_loss
+from lazarus_train.objectives.ppo import PpoSettings
+from lazarus_train.rollouts.advantages import (
+    generalized_advantages,
+    group_advantages,
+    has_signal,
+    overlong_penalty,
+    whitened,
+)
+from lazarus_train.rollouts.generate import Request, draw_answers, rollout_seed
+from lazarus_train.rollouts.record import Rollout, line_of
+from lazarus_train.rollouts.rewards import Answer, Verdict, checked, load_reward
+from lazarus_train.rollouts.rows import sequences
+from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
+from lazarus_train.verify.walk import verify_run
+
+TRL = json.loads((Path(__file__).parent / "golden/trl_policy.json").read_text())
+FLOATS = st.floats(-10, 10)
+
+
+@pytest.mark.parametrize("name", TRL["cases"])
+def test_losses_and_gradients_are_those_of_trl(name):
+    case, lengths = TRL["cases"][name], TRL["lengths"]
+    kind = "gspo" if case["level"] == "sequence" else case["loss_type"]
+    low, high = case["clip"]
+    settings = GrpoSettings(
+        reward="exact",
+        loss=kind,
+        clip_low=low,
+        clip_high=high,
+        beta=case["beta"],
+        scale=case["scale"],
+        max_new_tokens=7,
+    )
+    objective = GrpoObjective(settings)
+    weights, units = objective.token_weights(lengths)
+    advantages = [value for group in group_advantages(TRL["groups"], case["scale"]) for value in group]
+    inputs = {
+        OLD: mx.array(case["old"]),
+        REFERENCE: mx.array(case["reference"]),
+        ADVANTAGE: mx.array(np.repeat(advantages, lengths).astype(np.float32)),
+        WEIGHT: mx.array(np.repeat(weights, lengths).astype(np.float32)),
+        SHARE: mx.full((sum(lengths),), units / sum(lengths)),
+    }
+    loss, gradient = mx.value_and_grad(lambda now: objective.loss_of(now, inputs, lengths)[0] / units)(
+        mx.array(case["now"])
+    )
+    assert loss.item() == pytest.approx(case["loss"], abs=1e-5)
+    np.testing.assert_allclose(np.array(gradient), case["gradient"], atol=1e-5)
+
+
+def test_advantages_by_hand():
+    assert group_advantages([[1.0, 0.0], [2.0, 2.0]], "none") == [[0.5, -0.5], [0.0, 0.0]]
+    (group,) = group_advantages([[1.0, 0.0]], "group")
+    assert group[0] == pytest.approx(0.5 / (0.5**0.5 + 1e-4))
+    assert group_advantages([[3.0]], "group") == [[0.0]]
+    # rewards 0, 0, 1 at the last token; values 0.5: delta = (0, 0, 0.5) and A = 0.5 * (0.9 * 0.8) ** k
+    advantages, returns = generalized_advantages(
+        np.array([0.0, 0.0, 1.0]), np.array([0.5, 0.5, 0.5]), discount=1.0, decay=0.8
+    )
+    np.testing.assert_allclose(advantages, [0.32, 0.4, 0.5])
+    np.testing.assert_allclose(returns, advantages + 0.5)
+
+
+@given(st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=12), st.floats(0, 1), st.floats(0, 1))
+def test_generalized_advantages_are_the_weighted_sum_of_differences(pairs, discount, decay):
+    rewards, values = (np.array(column) for column in zip(*pairs, strict=True))
+    after = np.append(values[1:], 0.0)
+    differences = rewards + discount * after - values
+    expected = [
+        sum((discount * decay) ** (later - place) * differences[later] for later in range(place, len(rewards)))
+        for place in range(len(rewards))
+    ]
+    advantages, returns = generalized_advantages(rewards, values, discount=discount, decay=decay)
+    np.testing.assert_allclose(advantages, expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(returns, advantages + values, rtol=1e-6, atol=1e-9)
+
+
+@given(
+    st.lists(st.lists(FLOATS, min_size=2, max_size=6), min_size=1, max_size=4),
+    st.sampled_from(["group", "batch", "none"]),
+)
+def test_advantages_of_a_group_add_up_to_zero_and_order_as_rewards(groups, scale):
+    for rewards, advantages in zip(groups, group_advantages(groups, scale), strict=True):
+        assert sum(advantages) == pytest.approx(0, abs=1e-6)
+        assert has_signal(rewards) or not any(abs(each) > 1e-6 for each in advantages)
+        for (reward, advantage), (other, its) in zip(
+            zip(rewards, advantages, strict=True), zip(rewards[1:], advantages[1:], strict=True), strict=False
+        ):
+            assert reward <= other or advantage >= its
+
+
+@given(st.lists(st.lists(FLOATS, min_size=1, max_size=5), min_size=1, max_size=4))
+def test_whitened_advantages_have_mean_0_and_variance_1(answers):
+    found = np.concatenate(whitened([np.array(each) for each in answers]))
+    assert found.mean() == pytest.approx(0, abs=1e-4)
+    assert found.var() <= 1 + 1e-6
+
+
+@given(FLOATS, FLOATS)
+def test_the_kl_estimate_is_never_negative_and_0_for_equal_models(now, reference):
+    estimate = kl_estimate(mx.array([now / 10]), mx.array([reference / 10])).item()
+    assert estimate >= -1e-6
+    assert kl_estimate(mx.array([now]), mx.array([now])).item() == 0
+
+
+@given(st.floats(-1, 1), FLOATS)
+def test_the_clipped_loss_is_the_smaller_objective(log_ratio, advantage):
+    found = clipped_loss(mx.array([log_ratio]), mx.array([advantage]), 0.2, 0.3)
+    ratio = float(np.exp(np.float32(log_ratio)))
+    expected = -min(ratio * advantage, min(max(ratio, 0.8), 1.3) * advantage)
+    assert found.loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_the_value_loss_by_hand():
+    # value 1.0, old 0.5, target 0: clipped to 0.7; errors 1.0 and 0.49, half of the larger
+    assert value_loss(mx.array([1.0]), mx.array([0.5]), mx.array([0.0]), 0.2).item() == pytest.approx(0.5)
+    assert value_loss(mx.array([0.6]), mx.array([0.5]), mx.array([1.0]), 0.2).item() == pytest.approx(0.08)
+
+
+def test_the_overlong_penalty_is_that_of_dapo():
+    assert [overlong_penalty(length, 10, 4) for length in (5, 6, 8, 10)] == [0, 0, -0.5, -1]
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 9))
+def test_seeds_differ_by_step_prompt_copy_and_turn(step, sample, copy, turn):
+    seed = rollout_seed(1, step, sample, copy, turn)
+    others = {
+        rollout_seed(2, step, sample, copy, turn),
+        rollout_seed(1, step + 1, sample, copy, turn),
+        rollout_seed(1, step, sample + 1, copy, turn),
+        rollout_seed(1, step, sample, copy + 1, turn),
+        rollout_seed(1, step, sample, copy, turn + 1),
+    }
+    assert 0 <= seed < 2**32
+    assert seed == rollout_seed(1, step, sample, copy, turn)
+    assert seed not in others
+
+
+TEXTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
+
+
+@given(
+    st.lists(
+        st.tuples(TEXTS, st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=6)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.booleans(),
+)
+def test_rows_contain_every_prompt_and_answer_once(pairs, is_packed):
+    prompts = [prompt for prompt, _ in pairs]
+    answers = [[token for token, _ in answer] for _, answer in pairs]
+    masks = [[drawn for _, drawn in answer] for _, answer in pairs]
+    found = sequences(prompts, answers, masks, is_packed=is_packed, row_len=16)
+    placed = sorted(segment.sample for row in found.rows for segment in row.segments)
+    assert placed == list(range(len(pairs)))
+    for row in found.rows:
+        assert is_packed or len(row.segments) == 1
+        ends = [0, *(segment.end for segment in row.segments)]
+        assert all(segment.start == end for segment, end in zip(row.segments, ends, strict=False))
+        assert ends[-1] <= found.row_len
+    for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        ids, mask = found.dataset.sample(index)
+        assert ids.tolist() == [*prompt, *answer]
+        assert mask.tolist() == [False] * len(prompt) + masks[index]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(1, 50)), max_size=20))
+def test_prompts_with_more_signal_for_their_tokens_come_first(groups):
+    history = SignalHistory()
+    for step, (key, signal, tokens) in enumerate(groups):
+        history.record(step, key, has_signal=signal, tokens=tokens)
+    keys = {0: "a", 1: "b", 2: "a"}
+    order = order_by_signal([0, 1, 2], keys, history, seed=3, step=len(groups))
+    values = [history.expected(len(groups), keys[sample]) for sample in order]
+    assert sorted(order) == [0, 1, 2]
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_line_of_a_rollout_gives_the_rollout():
+    rollout = Rollout(
+        3, 7, 1, (5, 6), (1, 2, 3), (True, False, True), (-0.5, -1e-6), ("a", "b"), "ok", 1.5, {"x": 0.5}, 1.5
+    )
+    assert Rollout.of(json.loads(line_of(rollout))) == rollout
+
+
+def test_rewards_of_functions_files_and_names(tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(
+        "def number(prompt, completion, row):\n    return len(completion) + row['more']\n"
+        "def parts(prompt, completion, row):\n    return {'a': 1, 'b': 0.5}\n"
+        "def broken(prompt, completion, row):\n    raise KeyError\n"
+        "def nothing(prompt, completion, row):\n    return None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = Answer("p", "abc", {"more": 1}, "abc ")
+
+    def verdict(name: str) -> Verdict:
+        return checked(load_reward(name).score([answer]), 1)[0]
+
+    assert verdict("exact").reward == 1
+    assert verdict("my_rewards:number").reward == 4
+    assert verdict("my_rewards:parts") == Verdict(1.5, {"a": 1.0, "b": 0.5})
+    assert verdict("my_rewards:broken") == Verdict(None, {}, "my_rewards:broken raised KeyError")
+    assert verdict("my_rewards:nothing").reward is None
+    for name in ("exac", "my_rewards:other", "no_module:x", "missing.toml"):
+        with pytest.raises(SetupError, match="reward"):
+            load_reward(name)
+    assert checked([Verdict(float("nan"))], 1)[0].reward is None
+    assert checked([Verdict(1.0, {}, "timed out")], 1)[0].reward is None
+    with pytest.raises(SetupError, match="1 verdicts for 2 answers"):
+        checked([Verdict(1.0)], 2)
+
+
+# Runs. The reward is the share of even token ids in the text, so that a fresh model has signal at once.
+
+
+@pytest.fixture
+def policy(setup, monkeypatch, tmp_path):
+    (tmp_path / "letters.py").write_text(
+        "def vowels(prompt, completion, row):\n    return sum(each in 'aeiou' for each in completion) / (1 + len(completion))\n"
+        "def fails(prompt, completion, row):\n    return None if len(completion) % 2 else vowels(prompt, completion, row)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    setup.build_plan(epochs=2)
+    return setup
+
+
+def grpo(**settings):
+    return GrpoSettings(
+        **{"reward": "letters:vowels", "group_size": 4, "max_new_tokens": 200, "temperature": 1.0, **settings}
+    )
+
+
+def lines(setup, run, name="metrics"):
+    return [json.loads(line) for line in (setup.folder / run / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "objective",
+    [
+        grpo(beta=0.05),
+        PpoSettings(
+            reward="letters:vowels",
+            max_new_tokens=200,
+            group_size=2,
+            passes=2,
+            updates_per_pass=2,
+            beta=0.01,
+            kl_target=1.0,
+        ),
+    ],
+    ids=["grpo", "ppo"],
+)
+def test_the_first_pass_is_on_policy_to_the_bit(policy, objective):
+    train(policy.config(objective=objective, max_steps=2))
+    first = lines(policy, "run")[0]
+    assert first["ratio_error"] == 0
+    assert first["reference_kl"] == 0  # the reference is the model before the first step
+    assert first["engine_gap"] < 1e-3
+    assert first["entropy"] > 1
+    assert (policy.folder / "run/final/model.safetensors").is_file()
+    links = {link.name: link for link in verify_run(policy.folder / "run", replay=5)}
+    assert "the same bytes" in links["replay"].proof
+
+
+@pytest.mark.slow
+def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy):
+    settings = {
+        "objective": grpo(prompts_per_step=1, choose="signal", loss="dapo", overlong_buffer=50),
+        "save_every": 1,
+    }
+    train(policy.config("straight", **settings, max_steps=4))
+    train(policy.config("stopped", **settings, max_steps=2))
+    train(policy.config("stopped", **settings, max_steps=4))
+    same = policy.fingerprints("straight") | {"rollouts": (policy.folder / "straight/rollouts.jsonl").read_bytes()}
+    assert same == policy.fingerprints("stopped") | {
+        "rollouts": (policy.folder / "stopped/rollouts.jsonl").read_bytes()
+    }
+
+
+@pytest.mark.slow
+def test_cut_and_rejected_answers_train_nothing_and_change_no_advantage(policy):
+    train(policy.config(objective=grpo(reward="letters:fails", max_new_tokens=40), max_steps=1))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    states = {each.status for each in found}
+    assert {"ok", "truncated", "no reward"} <= states
+    assert all((each.reward is None) is (each.status != "ok") for each in found)
+    metrics = lines(policy, "run")[0]
+    assert metrics["truncated_share"] + metrics["rejected_share"] == pytest.approx(
+        sum(each.status != "ok" for each in found) / len(found)
+    )
+
+
+@pytest.mark.slow
+def test_an_edited_rollout_is_found(policy):
+    train(policy.config(objective=grpo(), max_steps=1))
+    file = policy.folder / "run/rollouts.jsonl"
+    text = file.read_text()
+    file.write_text(text.replace('"status":"ok"', '"status":"ko"', 1))
+    with pytest.raises(CorruptCheckpoint, match="was changed"):
+        list(verify_run(policy.folder / "run"))
+    shutil.rmtree(policy.folder / "run")
+
+
+@pytest.mark.slow
+def test_the_control_run_gets_the_rewards_of_the_step_in_another_order(policy):
+    train(policy.config(objective=grpo(is_control=True), max_steps=1))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    true, random = ([getattr(each, name) for each in found if each.is_whole] for name in ("true_reward", "reward"))
+    assert sorted(true) == sorted(random)
+    assert true != random
+
+
+def test_answers_drawn_together_are_those_drawn_alone(setup):
+    from lazarus_models import GenerationConfig, load
+    from lazarus_models.generation import generate_tokens
+
+    lm = load(setup.model)
+    prompts = [[5, 6, 7], [5, 6, 7], [9, 10], [30, 31, 32, 33], [5, 6, 7]]
+    requests = [Request(ids, rollout_seed(0, 0, index, 0), 12) for index, ids in enumerate(prompts)]
+    together = draw_answers(lm.model, requests, temperature=0.9, stop_ids=lm.stop_ids, batch_size=3)
+    for request, drawn in zip(requests, together, strict=True):
+        config = GenerationConfig(max_new_tokens=12, temperature=0.9, seed=request.seed, stop_ids=lm.stop_ids)
+        assert drawn.ids == list(generate_tokens(lm.model, list(request.ids), config))
+        assert drawn.has_ended is (drawn.ids[-1] in lm.stop_ids)
+        for place, line in drawn.lines.items():
+            assert np.exp(line).sum() == pytest.approx(1, abs=1e-5)
+            assert line[drawn.ids[place]] == pytest.approx(drawn.logprobs[place], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "give `reward`"),
+        ({"reward": "exact", "environment": "sudoku"}, "not both"),
+        ({"reward": "exact", "choose": "signal"}, "prompts_per_step"),
+        ({"reward": "exact", "signal_field": "tier"}, "signal_field"),
+        ({"reward": "exact", "replace_flat": True}, "prompts_per_step"),
+        ({"reward": "exact", "overlong_buffer": 300}, "overlong_buffer"),
+        ({"reward": "exact", "reference": "adapters-off"}, "beta"),
+        ({"reward": "exact", "group_size": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        GrpoSettings(**settings)
+
+
+def test_settings_that_would_break_the_policy_are_refused(setup):
+    from lazarus_train import LoraConfig
+
+    for more, said in (
+        ({"lora": LoraConfig(dropout=0.1)}, "dropout"),
+        ({"neftune_alpha": 5.0}, "neftune_alpha"),
+        ({"objective": grpo(beta=0.1, reference="adapters-off")}, "lora"),
+        ({"objective": PpoSettings(reward="exact"), "ema": 0.9}, "ema"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            setup.config(**{"objective": grpo(), **more})
+
+
+# Environments
+
+
+class Counting:
+    """Answers each text with its length; ends after two answers with the number of vowels in the second."""
+
+    def reset(self, *, seed, task=None):
+        self.seen = []
+        return SimpleNamespace(text=f"seed {seed}")
+
+    def step(self, action):
+        self.seen.append(action)
+        reply = SimpleNamespace(text=f"{len(action)} letters")
+        done = len(self.seen) == 2
+        reward = sum(each in "aeiou" for each in action) / (1 + len(action)) if done else 0.0
+        return SimpleNamespace(observation=reply, reward=reward, done=done, truncated=False)
+
+
+class Dying(Counting):
+    def step(self, action):
+        raise ConnectionError
+
+
+@pytest.mark.slow
+def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone(policy, monkeypatch):
+    from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer
+    from lazarus_train.rollouts import collect
+
+    monkeypatch.setattr("lazarus_train.rollouts.environments.load_environment", lambda name: Counting())
+    monkeypatch.setattr(collect, "load_environment", lambda name: Counting())
+    settings = grpo(reward=None, environment="counting", turns=3)
+    train(policy.config(objective=settings, max_steps=1))
+    encoder = Encoder(load_tokenizer(str(policy.model)))
+    rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    whole = [each for each in found if each.is_whole]
+    assert len(whole) > 1
+    for rollout in whole:
+        first, _ = rollout.texts
+        assert len(rollout.seeds) == len(rollout.texts) == 2
+        written = [token for token, drawn in zip(rollout.ids, rollout.is_drawn, strict=True) if not drawn]
+        question = Message("user", rows[rollout.sample]["prompt"])
+        placeholder = encoder.encode(ChatSample("0", (question, Message("assistant", "x"))))
+        end = max(place for place, mask in enumerate(placeholder.loss_mask) if mask) + 1
+        after = encoder.prompt([question, Message("assistant", "x"), Message("user", f"{len(first)} letters")])
+        assert written == after[end:]
+    links = {link.name: link for link in verify_run(policy.folder / "run", replay=4)}
+    assert "the same bytes" in links["replay"].proof
+
+
+@pytest.mark.slow
+def test_answers_to_an_environment_that_dies_are_accounted_for_and_train_nothing(policy, monkeypatch):
+    from lazarus_train.rollouts import collect
+
+    monkeypatch.setattr("lazarus_train.rollouts.environments.load_environment", lambda name: Dying())
+    monkeypatch.setattr(collect, "load_environment", lambda name: Dying())
+    train(policy.config(objective=grpo(reward=None, environment="dying"), max_steps=1))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    assert {each.status for each in found} <= {"the environment raised ConnectionError", "truncated"}
+    assert lines(policy, "run")[0]["grad_norm"] == 0
+    before = (policy.model / "model.safetensors").read_bytes()
+    assert (policy.folder / "run/final/model.safetensors").stat().st_size == pytest.approx(len(before), rel=0.1)
