@@ -1,6 +1,7 @@
 """The commands of probing: tables, JSON, files, and one line for bad input."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,9 @@ def ask(data, capsys, tmp_path, monkeypatch):
     def asked(command, *words):
         with pytest.raises(SystemExit) as ended:
             run(
-                lambda **options: app([command, *([] if command == "directions" else model), *words], **options),
+                lambda **options: app(
+                    [command, *([] if command in ("directions", "replay") else model), *words], **options
+                ),
                 "lazarus-introspect",
             )
         shown = capsys.readouterr()
@@ -71,11 +74,16 @@ def test_commands_print_a_table_and_json(command, ask):
     code, shown, said = ask(command, *words)
     assert (code, said) == (0, "")
     assert [each for each in expected if each not in shown] == []
-    code, shown, _ = ask(command, *words, "--json")
+    code, shown, _ = ask(command, *words, "--json", "--html", "page.html")
     found = json.loads(shown)
     assert (code, found["analysis"]) == (0, command)
     assert len(found["provenance"]["weights"]) == 64 and len(found["prompts"]) == len(found["prompt_ids"]) > 3
-    assert ask(command, *words, "--json")[1] == shown  # the same again
+    page = Path("page.html").read_text("utf-8")
+    assert 'class="map"' in page or 'class="bars"' in page
+    Path("result.json").write_text(shown, "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        run(lambda **options: app(["replay", "result.json"], **options), "lazarus-introspect")
+    assert ended.value.code == 0
 
 
 def test_a_direction_goes_from_a_probe_to_steering(ask, tmp_path):
@@ -95,6 +103,27 @@ def test_a_direction_goes_from_a_probe_to_steering(ask, tmp_path):
     code, _, said = ask("probe", *probe, "--direction", "lda", "-o", "mine.txt")
     assert code == 2 and "mine.txt" in said and (tmp_path / "mine.txt").read_text("utf-8") == "mine"
     assert ask("probe", *probe, "--layers", "3", "--direction", "lda", "-o", "mine.txt", "--force")[0] == 0
+
+
+def test_a_replay_writes_no_direction(ask, tmp_path):
+    words = [
+        "-d",
+        "moods.jsonl",
+        "--raw",
+        "--permutations",
+        "19",
+        "--layers",
+        "3",
+        "--direction",
+        "lda",
+        "-o",
+        "d.json",
+    ]
+    (tmp_path / "probe.json").write_text(ask("probe", *words, "--json")[1], "utf-8")
+    (tmp_path / "d.json").unlink()
+    code, shown, said = ask("replay", "probe.json")
+    assert (code, said) == (0, "") and "equal, bit for bit" in shown
+    assert not (tmp_path / "d.json").exists()
 
 
 def test_uncertainty_of_a_prompt(ask):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import suite
 from lazarus_introspect import ModelAnalyzer, logit_lens, run_with_cache, run_with_hooks
 from lazarus_introspect.causal import load_direction
 from lazarus_introspect.errors import RequestError, SiteError
@@ -34,10 +35,9 @@ from lazarus_introspect.probing import (
     site_names,
     uncertainty,
 )
-from lazarus_introspect.probing.commuted import CONTROLS, largest_p, matched_pairs, pair_figures
-from lazarus_introspect.probing.features import last_types, shared_ends, token_counts
-from lazarus_introspect.probing.operands import corrected, one_hot_tokens, operand_figures, variance_shares
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.probing.computation.commuted import CONTROLS, largest_p, matched_pairs, pair_figures
+from lazarus_introspect.probing.computation.operands import corrected, one_hot_tokens, operand_figures, variance_shares
+from lazarus_introspect.probing.computation.problems import (
     Problem,
     answer_problems,
     baseline_of,
@@ -46,6 +46,7 @@ from lazarus_introspect.probing.problems import (
     seeded_problems,
     share_of,
 )
+from lazarus_introspect.probing.features import last_types, shared_ends, token_counts
 from lazarus_models import init_model
 from lazarus_models.backend import mx
 from lazarus_tokenkit import load_tokenizer
@@ -86,6 +87,23 @@ def test_features_are_the_activations_of_the_prompt(analyzer):
     assert (found["resid_final", "last"][0] == found["resid_final", "last"][3]).all()
     assert token_counts(rows).tolist() == [[1, 0, 0, 1], [0, 0, 1, 1], [3, 1, 0, 0], [1, 0, 0, 1]]  # 5, 6, 8, 9
     assert last_types(rows) == [9, 9, 6, 9]
+
+
+@pytest.mark.parametrize("name", [*suite.FAMILIES, "llama+4bit", "gemma3_text+4bit", "qwen3+lora"])
+def test_features_of_a_batch_are_those_of_each_prompt_in_every_family(name, opened):
+    lm = opened(name)
+    rows = [[1, 5, 9, 33, 7], [1, 8, 9, 33, 7], [1, 5, 5, 60, 6, 33, 7]]
+    names = [*site_names(lm), *([] if name == "mamba" else site_names(lm, "mlp_out")[:1])]
+    found = read_features(lm, rows, names, ["last", "mean"])
+    for place, row in enumerate(rows):
+        cache = run_with_cache(lm, [row], names)[1]
+        for site in names:
+            values = np.array(cache[site][0].astype(mx.float32), float)
+            limit = 1e-4 * max(1.0, np.abs(values).max())
+            assert np.abs(found[site, "last"][place] - values[-1]).max() < limit
+            assert np.abs(found[site, "mean"][place] - values[1:-2].mean(axis=0)).max() < limit
+    answers = answer_problems(lm, [Problem(2, "+", 3), Problem(12, "*", 3)], "{a}{op}{b}=")
+    assert [len(ranks[0]) for ranks in answers.ranks] == [len(site_names(lm))] * 2
 
 
 def test_sites_are_layers_of_the_stream_or_of_blocks(analyzer, opened):

@@ -21,7 +21,7 @@ _Html = Annotated[Path | None, typer.Option("--html", help="Write the pictures o
 _Png = Annotated[
     Path | None, typer.Option("--png", help="Write the pictures as a PNG file (extra lazarus-introspect[png]).")
 ]
-NOT_SETTINGS = ("as_json", "html", "png", "force", "quiet", "help")
+NOT_SETTINGS = ("as_json", "html", "png", "output", "force", "quiet", "help")
 """Parameters that choose outputs: they change no number."""
 
 

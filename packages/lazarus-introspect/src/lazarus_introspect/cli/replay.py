@@ -68,7 +68,7 @@ def _stored(file: Path) -> "tuple[dict[str, Any], StoredCommand]":
     from lazarus_introspect.analysis.replay import StoredCommand
 
     found: dict[str, Any] = read_object(file)
-    if not {"analysis", "provenance", "command"} <= found.keys():
+    if not {"analysis", "command"} <= found.keys():
         raise RequestError(f"{file} is no result of `lazarus introspect`; print one with --json", "LI-E105")
     if found["command"] is None:
         raise RequestError(
@@ -130,11 +130,11 @@ def _show(result: "Replay", stored: dict[str, Any]) -> None:
     from lazarus_core.console import show
     from lazarus_tokenkit.tables import aligned
 
-    origin = stored["provenance"]
+    weights = str(stored.get("provenance", {}).get("weights", "none"))[:16]
     same = not result.fingerprints
     rows = [
         ("command", result.command),
-        ("model", f"the same weights and tokenizer ({str(origin['weights'])[:16]})" if same else "another one"),
+        ("model", f"the same weights and tokenizer ({weights})" if same else "another one"),
         *(("", f"{each.place}: {_short(each.stored)}, now {_short(each.again)}") for each in result.fingerprints),
         ("versions", "the same" if not result.versions else "others"),
         *(("", f"{each.place}: {each.stored}, now {each.again}") for each in result.versions),

@@ -185,4 +185,4 @@ def effective_rank(shares: Numbers) -> float:
     2.0
     """
     positive = shares[shares > 0]
-    return float(np.round(np.exp(-(positive * np.log(positive)).sum()), 12))
+    return round(float(np.exp(-(positive * np.log(positive)).sum())), 12)

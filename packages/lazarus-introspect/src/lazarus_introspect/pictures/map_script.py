@@ -51,7 +51,7 @@ function heat(figure, data) {
     high = data.texts ? ROW : Math.min(Math.max(420 / rows, rows > 120 ? 3 : 12), wide >= 40 ? ROW : Math.max(wide, 14));
     if (!data.texts && rows > 16) wide = Math.min(wide, Math.max(high * 1.6, 13));
     stand = label + 8 > wide;
-    top = stand && wide >= 11 && !data.texts ? Math.ceil(Math.min(label + 12, 92)) : 22;
+    top = stand && wide >= 11 && !data.texts ? Math.ceil(Math.min(label + 12, 140)) : 22;
     if (data.texts) stand = false;
     view.style.maxWidth = left + wide * columns + 2 + 'px';
     size.style.width = left + wide * columns + 'px'; size.style.height = top + high * rows + 'px';

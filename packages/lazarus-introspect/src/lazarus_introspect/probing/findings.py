@@ -10,7 +10,7 @@ from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.results import Result
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.analysis.tokens import Prompt, read_prompt
-from lazarus_introspect.probing.calibration import Bin, Calibration
+from lazarus_introspect.pictures import Part, bars, heatmap, visible
 from lazarus_introspect.probing.cross_validation import ProbeFigures
 
 LEVEL = 0.05
@@ -23,6 +23,10 @@ class PromptSetResult(Result):
     prompts: tuple[str, ...]
     prompt_ids: tuple[tuple[int, ...], ...]
     """Token ids of each prompt."""
+
+    def about(self) -> dict[str, str]:
+        """What it is of, as facts by name."""
+        return super().about() | {"Prompts": f"{len(self.prompts):,}; the first is shown"}
 
 
 def read_prompts(analyzer: ModelAnalyzer, prompts: Sequence[str], *, raw: bool) -> list[Prompt]:
@@ -139,6 +143,35 @@ def probe_score(
     )
 
 
+def score_map(title: str, scores: Sequence[ProbeScore]) -> Part:
+    """Scores of probes with their nulls, as a map.
+
+    Args:
+        title: What the probes are of.
+        scores: The probes, at least one.
+    """
+    fields = {
+        "score": [each.score for each in scores],
+        "interval, low": [each.low for each in scores],
+        "interval, high": [each.high for each in scores],
+        "shuffled labels, 95 %": [each.shuffled_high for each in scores],
+        "control task": [each.control for each in scores],
+        "selectivity": [each.selectivity for each in scores],
+    }
+    details = [f"q {each.q:.2g}, {each.verdict}" for each in scores]
+    return heatmap(
+        title,
+        list(fields.values()),
+        rows=list(fields),
+        columns=[f"{each.features} {each.pooling}" for each in scores],
+        details=[details] * len(fields),
+        unit=scores[0].measure,
+        upwards="figure",
+        across="features",
+        is_diverging=True,
+    )
+
+
 class Prediction(Frozen):
     """What the best probe, fitted to all prompts, says of another prompt."""
 
@@ -181,6 +214,10 @@ class ProbeResult(PromptSetResult):
     direction: DirectionFigures | None
     """None unless one was asked for."""
 
+    def pictures(self) -> list[Part]:
+        """The scores of all probes with their nulls."""
+        return [score_map("Probes, and the bag of tokens", [self.lexical, *self.probes])]
+
 
 class EmbeddingResult(PromptSetResult):
     """What the token embeddings of a prompt tell about its task and its numbers."""
@@ -195,6 +232,14 @@ class EmbeddingResult(PromptSetResult):
     def claims(self) -> tuple[ProbeScore, ...]:
         """Probes that are better than a bag of tokens."""
         return tuple(each for each in self.probes if each.is_above_lexical)
+
+    def pictures(self) -> list[Part]:
+        """The scores for each target, with their nulls."""
+        targets = dict.fromkeys(each.target for each in self.probes)
+        every = (*self.lexical, *self.probes)
+        return [
+            score_map(f"Probes of {target}", [each for each in every if each.target == target]) for target in targets
+        ]
 
 
 class SelectiveNeuron(Frozen):
@@ -227,6 +272,15 @@ class NeuronsResult(PromptSetResult):
     neurons: tuple[SelectiveNeuron, ...]
     """The strongest significant ones, by p-value."""
 
+    def pictures(self) -> list[Part]:
+        """The selective neurons as bars."""
+        note = (
+            f"{self.significant:,} of {self.tested:,} tests with q <= 0.05; {self.uncorrected:,} with p <= 0.05, by chance "
+            f"{self.expected_by_chance:,.0f}."
+        )
+        shown = {f"{each.site} {each.neuron}: {each.label}": each.auc - 0.5 for each in self.neurons}
+        return [bars("Selective neurons", shown, unit="AUC minus 0.5", note=note)]
+
 
 class SiteClusters(Frozen):
     """Clusters at one site."""
@@ -253,66 +307,35 @@ class ClustersResult(PromptSetResult):
     labels: tuple[str, ...] | None
     sites: tuple[SiteClusters, ...]
 
-
-class NextToken(Frozen):
-    """The model's uncertainty about the first new token of a prompt, and its answer."""
-
-    prompt: str
-    entropy: float
-    """Nats."""
-    normalised_entropy: float
-    """As a share of the logarithm of the vocabulary, in [0, 1]."""
-    top_token: str
-    top_probability: float
-    margin: float
-    """Probability of the first minus that of the second token."""
-    predicted: str | None
-    """Greedy answer, with as many tokens as the right one; None without an answer."""
-    confidence: float | None
-    """Probability of that answer."""
-    answer: str | None
-    is_right: bool | None
-    agreement: float | None
-    """Share of sampled answers that are equal to the greedy one; None without samples."""
-
-
-class CalibrationFigures(Frozen):
-    """Calibration of one kind of confidence."""
-
-    confidence_of: str
-    """`probability` or `agreement`."""
-    answers: int
-    accuracy: float
-    confidence: float
-    bins: tuple[Bin, ...]
-    """Lower and upper end, answers, mean confidence and accuracy."""
-    ece: float
-    ece_interval: tuple[float, float]
-    ece_null: float
-    """Mean error of perfectly calibrated confidences, by chance."""
-    ece_p: float
-    brier: float
-    brier_interval: tuple[float, float]
-    brier_baseline: float
-    """That of a constant confidence equal to the accuracy."""
-    auroc: float | None
-    auroc_interval: tuple[float, float] | None
-
-
-def calibration_figures(kind: str, found: Calibration, answers: int) -> CalibrationFigures:
-    """Calibration as a result.
-
-    Args:
-        kind: Kind of confidence.
-        found: The figures.
-        answers: Number of answers.
-    """
-    return CalibrationFigures(confidence_of=kind, answers=answers, **found._asdict())
-
-
-class UncertaintyResult(PromptSetResult):
-    """Uncertainty of prompts, and calibration where answers are known."""
-
-    rows: tuple[NextToken, ...]
-    calibration: tuple[CalibrationFigures, ...]
-    """None without answers."""
+    def pictures(self) -> list[Part]:
+        """Silhouettes with their null, and the cluster of each prompt."""
+        names = [each.site for each in self.sites]
+        figures = {
+            "silhouette": [each.silhouette for each in self.sites],
+            "null, mean": [each.null_mean for each in self.sites],
+            "null, 95 %": [each.null_high for each in self.sites],
+        }
+        details = [[f"q {each.q:.2g}" for each in self.sites]] * len(figures)
+        said = self.labels or self.prompts
+        return [
+            heatmap(
+                "Silhouette of the clusters",
+                list(figures.values()),
+                rows=list(figures),
+                columns=names,
+                details=details,
+                unit="silhouette",
+                upwards="figure",
+                across="site",
+                is_diverging=True,
+            ),
+            heatmap(
+                "Cluster of each prompt",
+                [[float(cluster) for cluster in each.assigned] for each in self.sites],
+                rows=names,
+                columns=[f"{place} {visible(text, 16)}" for place, text in enumerate(said)],
+                unit="cluster",
+                upwards="site",
+                across="prompt",
+            ),
+        ]

@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Seed, opened, parse_numbers, show_json
+from lazarus_introspect.cli.options import Adapter, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import Template, settings_of, share_text, show_set_head, texts
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.layer_accuracy import ArithmeticResult
+    from lazarus_introspect.probing.computation.layer_accuracy import ArithmeticResult
 
 
+@writes_result
 def arithmetic(
     model: Model,
     adapter: Adapter = None,
@@ -21,7 +23,8 @@ def arithmetic(
     ] = 40,
     template: Template = "{a}{op}{b}=",
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Measure arithmetic by operator, digits and layer, and where the answer emerges.
 
@@ -41,8 +44,7 @@ def arithmetic(
     )
     with opened(model, adapter) as analyzer:
         result = analysis(analyzer, config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Layers, Model, Raw, Seed, opened, parse_numbers, show_json
+from lazarus_introspect.cli.options import Adapter, Layers, Model, Raw, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import Labelled, Pooling, Site, settings_of, show_set_head
 
 if TYPE_CHECKING:
     from lazarus_introspect.probing.findings import ClustersResult
 
 
+@writes_result
 def clusters(
     model: Model,
     data: Labelled,
@@ -27,7 +29,8 @@ def clusters(
     nulls: Annotated[int, typer.Option("--nulls", min=19, max=1000, help="Draws of states without structure.")] = 39,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Cluster prompts by their states, and compare with states without structure and with the labels.
 
@@ -53,8 +56,7 @@ def clusters(
     )
     with opened(model, adapter) as analyzer:
         result = cluster_prompts(analyzer, labels.prompts, [str(each) for each in labels.labels], config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Layers, Model, Seed, opened, parse_numbers, show_json
+from lazarus_introspect.cli.options import Adapter, Layers, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import (
     Permutations,
     Template,
@@ -15,9 +16,10 @@ from lazarus_introspect.cli.probing.options import (
 )
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.commuted import CommutativityResult
+    from lazarus_introspect.probing.computation.commuted import CommutativityResult
 
 
+@writes_result
 def commutativity(
     model: Model,
     adapter: Adapter = None,
@@ -30,7 +32,8 @@ def commutativity(
     ] = 39,
     permutations: Permutations = 200,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Test whether `a*b` and `b*a` have like states, beyond what other symbols in place of the operator give.
 
@@ -53,8 +56,7 @@ def commutativity(
     )
     with opened(model, adapter) as analyzer:
         result = analysis(analyzer, config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

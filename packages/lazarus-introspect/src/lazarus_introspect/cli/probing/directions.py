@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from lazarus_introspect.cli.options import AsJson, Seed
+from lazarus_introspect.cli.outputs import command_of
 
 
 def directions(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Directions that `probe -o` wrote, two or more.")],
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -28,6 +30,7 @@ def directions(
     if as_json:
         said = {
             "analysis": "directions",
+            "command": command_of(context),
             "request": {"files": [str(path) for path in files], "seed": seed},
             "directions": [
                 {

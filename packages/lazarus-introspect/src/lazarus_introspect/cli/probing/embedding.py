@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Seed, opened, show_json
+from lazarus_introspect.cli.options import Adapter, Model, Seed, opened
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import (
     SCORE_HEAD,
     Folds,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lazarus_introspect.probing.findings import EmbeddingResult
 
 
+@writes_result
 def embedding(
     model: Model,
     adapter: Adapter = None,
@@ -36,7 +38,8 @@ def embedding(
     folds: Folds = 5,
     permutations: Permutations = 200,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Test whether token embeddings tell the task of a prompt, or its numbers, beyond what a bag of tokens tells.
 
@@ -49,8 +52,7 @@ def embedding(
     labels = None if data is None else read_labelled(data)
     with opened(model, adapter) as analyzer:
         result = probe_embeddings(analyzer, labels, config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Layers, Model, Raw, opened, parse_numbers, show_json
+from lazarus_introspect.cli.options import Adapter, Layers, Model, Raw, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import Labelled, Pooling, Site, settings_of, show_set_head
 
 if TYPE_CHECKING:
     from lazarus_introspect.probing.findings import NeuronsResult
 
 
+@writes_result
 def neurons(
     model: Model,
     data: Labelled,
@@ -20,7 +22,8 @@ def neurons(
     pooling: Pooling = "last",
     top: Annotated[int, typer.Option("--top", min=1, help="List at most this many neurons.")] = 50,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Find neurons that tell a class of prompts from the others, corrected for their number.
 
@@ -40,8 +43,7 @@ def neurons(
     labels = read_labelled(data)
     with opened(model, adapter) as analyzer:
         result = selective_neurons(analyzer, labels, config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

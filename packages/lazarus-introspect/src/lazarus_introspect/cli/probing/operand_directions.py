@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Layers, Model, Seed, opened, parse_numbers, show_json
+from lazarus_introspect.cli.options import Adapter, Layers, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import (
     Permutations,
     Template,
@@ -15,9 +16,10 @@ from lazarus_introspect.cli.probing.options import (
 )
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.operands import OperandsResult
+    from lazarus_introspect.probing.computation.operands import OperandsResult
 
 
+@writes_result
 def operand_directions(
     model: Model,
     adapter: Adapter = None,
@@ -27,7 +29,8 @@ def operand_directions(
     layers: Layers = None,
     permutations: Permutations = 200,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Split the states of arithmetic problems by their operands, and test whether the states order the values.
 
@@ -49,8 +52,7 @@ def operand_directions(
     )
     with opened(model, adapter) as analyzer:
         result = analysis(analyzer, config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

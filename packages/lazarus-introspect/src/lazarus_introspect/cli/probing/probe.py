@@ -8,7 +8,6 @@ import typer
 from lazarus_core.commands import Force
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     Model,
     Raw,
@@ -16,8 +15,8 @@ from lazarus_introspect.cli.options import (
     opened,
     parse_numbers,
     quoted,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import (
     SCORE_HEAD,
     Folds,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from lazarus_introspect.probing.findings import ProbeResult
 
 
+@writes_result
 def probe(
     model: Model,
     data: Labelled,
@@ -64,7 +64,8 @@ def probe(
     force: Force = False,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Test what a linear probe reads from each layer, against chance and against the words alone.
 
@@ -101,8 +102,7 @@ def probe(
         )
     if output is not None:
         say(f"wrote {output}")
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

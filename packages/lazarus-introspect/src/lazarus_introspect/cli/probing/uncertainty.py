@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Raw, Seed, opened, quoted, show_json
+from lazarus_introspect.cli.options import Adapter, Model, Raw, Seed, opened, quoted
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import settings_of, show_set_head
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.findings import CalibrationFigures, UncertaintyResult
+    from lazarus_introspect.probing.uncertainty_results import CalibrationFigures, UncertaintyResult
 
 
+@writes_result
 def uncertainty(
     model: Model,
     adapter: Adapter = None,
@@ -34,7 +36,8 @@ def uncertainty(
     temperature: Annotated[float, typer.Option("--temperature", help="Temperature of the samples.")] = 1.0,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Measure how uncertain the model is, and whether its confidence is calibrated where the answers are known.
 
@@ -51,8 +54,7 @@ def uncertainty(
     questions = [Question(each) for each in prompt or ()] if data is None else read_questions(data)
     with opened(model, adapter) as analyzer:
         result = analysis(analyzer, questions, config)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 

@@ -11,8 +11,8 @@ from pydantic import Field, NonNegativeInt
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.errors import RequestError
-from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.pictures import Part, bars, lines
+from lazarus_introspect.probing.computation.problems import (
     TEMPLATE,
     Share,
     answer_problems,
@@ -20,6 +20,7 @@ from lazarus_introspect.probing.problems import (
     seeded_problems,
     share_of,
 )
+from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
 from lazarus_introspect.statistics import benjamini_hochberg
 
 
@@ -75,6 +76,23 @@ class ArithmeticResult(PromptSetResult):
     has_evidence: bool
     """Whether the model is above the baseline over all problems."""
     conclusion: str
+
+    def pictures(self) -> list[Part]:
+        """The accuracy of the lens over the layers, and that of the model by operator and digits."""
+        layers = {
+            "accuracy": [each.share for each in self.layers],
+            "interval, low": [each.low for each in self.layers],
+            "interval, high": [each.high for each in self.layers],
+            "baseline": [each.baseline for each in self.layers],
+        }
+        cells = {
+            f"{each.operator} {each.digits} digits (baseline {each.accuracy.baseline:.2f}, q {each.q:.2g})": each.accuracy.share
+            for each in self.cells
+        }
+        return [
+            lines("Right answers by layer", layers, unit="share", note=f"Conclusion: {self.conclusion}."),
+            bars("Right answers of the model", cells, unit="share"),
+        ]
 
 
 def arithmetic(analyzer: ModelAnalyzer, config: ArithmeticConfig | None = None) -> ArithmeticResult:

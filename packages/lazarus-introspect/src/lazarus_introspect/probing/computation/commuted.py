@@ -19,9 +19,8 @@ from pydantic import Field
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.analysis.tokens import read_prompt
-from lazarus_introspect.probing.features import read_features, site_names
-from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.pictures import Part, heatmap
+from lazarus_introspect.probing.computation.problems import (
     TEMPLATE,
     Answers,
     Problem,
@@ -32,6 +31,8 @@ from lazarus_introspect.probing.problems import (
     check_values,
     share_of,
 )
+from lazarus_introspect.probing.features import read_features, site_names
+from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
 from lazarus_introspect.probing.scores import permutation_p
 from lazarus_models import LoadedModel
 
@@ -149,6 +150,29 @@ class CommutativityResult(PromptSetResult):
     has_evidence: bool
     """Whether answers are above the baseline, c is above the control symbols, and above matched pairs somewhere."""
     conclusion: str
+
+    def pictures(self) -> list[Part]:
+        """The advantage of commuted pairs at each site, with that of the control symbols."""
+        figures = {
+            f"advantage of {self.operator}": [each.advantage for each in self.sites],
+            "control symbols, mean": [each.control_mean for each in self.sites],
+            "control symbols, largest": [each.control_high for each in self.sites],
+        }
+        details = [[f"control p {each.control_p:.2g}, AUC {each.auc:.3f}" for each in self.sites]] * len(figures)
+        return [
+            heatmap(
+                "Likeness of commuted pairs",
+                list(figures.values()),
+                rows=list(figures),
+                columns=[each.site for each in self.sites],
+                details=details,
+                unit="cosine above matched pairs",
+                upwards="figure",
+                across="site",
+                is_diverging=True,
+                note=f"Conclusion: {self.conclusion}; p = {self.p:.2g} over all sites.",
+            )
+        ]
 
 
 class CommutativityConfig(Frozen):
