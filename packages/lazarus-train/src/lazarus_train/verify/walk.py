@@ -67,6 +67,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
     first_model = first_model_link(run, state)
     origins = walk_origins(run)
     inputs = check_run(run.config)
+    from_sources = list(origin_links(run, inputs, origins))
     audit = check_audit_log(run, inputs)
     yield checkpoints_link(run, states)
     yield first_model
@@ -80,7 +81,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
         yield from _whole_run(run, state, inputs, finished)
     yield from step_links(audit, inputs, state)
     yield from data_links(inputs)
-    yield from origin_links(run, inputs, origins)
+    yield from from_sources
     yield from held_out_links(run, inputs)
     yield from unbound_links(run, is_newest)
     yield _pinned(run, audit)
