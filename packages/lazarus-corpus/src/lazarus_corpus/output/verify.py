@@ -99,6 +99,8 @@ def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings
                     digest.add(source_key(document))
             found, before = digest.hexdigest(), recorded[source.name]
         other = f"other documents: digest {before[:8]} in the manifest, {found[:8]} now"
-        yield Check(f"source {source.name}", found == before, f"{digest.count:,} documents" if found == before else other)
+        yield Check(
+            f"source {source.name}", found == before, f"{digest.count:,} documents" if found == before else other
+        )
     for name in sorted(recorded.keys() - {source.name for source in settings.sources}):
         yield Check(f"source {name}", False, "not in the given sources")
