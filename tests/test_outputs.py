@@ -161,7 +161,17 @@ FOLDERS = {
     *("plan build", "plan lock", "plan materialise", "plan rebase", "models new", "models convert", "models import"),
     "tokenkit doctor",
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
-    *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
+    *(
+        "train pretrain",
+        "train sft",
+        "train dpo",
+        "train grpo",
+        "train ppo",
+        "train reward",
+        "train classify",
+        "train objective",
+        "train sweep",
+    ),
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)

@@ -125,7 +125,7 @@ WEEKS = {
     "100 rows appended": Week(
         append_100, 0, r"rows: 100 added, 0 removed, 0 changed(.|\n)*tokens: [\d,]+ -> [\d,]+ \(\+"
     ),
-    "tokenizer changed, lock stale": Week(change_the_tokenizer, 1, r"LP-E150.*`tokenizer` changed"),
+    "tokenizer changed, lock stale": Week(change_the_tokenizer, 1, r"LP-E150.*`tokenizer` was"),
     "tokenizer changed": Week(
         change_the_tokenizer_and_renew, 0, r"link that changed: tokenizer(.|\n)*300 with other tokens"
     ),

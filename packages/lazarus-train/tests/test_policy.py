@@ -371,6 +371,7 @@ def test_settings_that_would_break_the_policy_are_refused(setup):
     for more, said in (
         ({"lora": LoraConfig(dropout=0.1)}, "dropout"),
         ({"neftune_alpha": 5.0}, "neftune_alpha"),
+        ({"mixed_precision": True}, "mixed_precision"),
         ({"objective": grpo(beta=0.1, reference="adapters-off")}, "lora"),
         ({"objective": PpoSettings(reward="exact"), "ema": 0.9}, "ema"),
     ):

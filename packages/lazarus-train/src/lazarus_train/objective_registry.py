@@ -55,6 +55,11 @@ class RunFields(Protocol):
         ...
 
     @property
+    def mixed_precision(self) -> bool:
+        """Whether steps are computed in bfloat16."""
+        ...
+
+    @property
     def ema(self) -> float | None:
         """Decay of the moving average of the weights; None for none."""
         ...

@@ -186,7 +186,7 @@ def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wr
     Example: proof.json --expect 3f0c2a9b7d1e4856
     """
     from lazarus_plan.checks.proof import check_proof as check
-    from lazarus_plan.format.store import read_json
+    from lazarus_plan.format.documents import read_json
 
     members = read_json(proof)
     identity = check(members, expect)

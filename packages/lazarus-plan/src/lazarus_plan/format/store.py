@@ -29,12 +29,11 @@ from lazarus_core.canonical import JSON, canonical_digest
 from lazarus_core.errors import LazarusError, OutputTaken
 from lazarus_core.outputs import begins_with, check_names
 from lazarus_core.reasons import absent_or
-from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_plan.config import AS_STORED
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
+from lazarus_plan.format.documents import document_bytes, read_object
 from lazarus_plan.format.links import describe_links, links_of
 from lazarus_plan.format.step_codec import encode_lines
-from lazarus_plan.git_damage import refuse_git_damage
 from lazarus_plan.numbering import fault_of
 from lazarus_plan.packing.stats import plan_stats
 from lazarus_plan.plan import FORMAT_VERSION, NEWEST_VERSION, BatchPlan, Metadata
@@ -249,9 +248,9 @@ def write_documents(path: Path, plan: BatchPlan) -> None:
         if epoch["absent"] is None:
             del epoch["absent"]
     members["checksum"] = checksum(members, plan.fingerprints, stats)
-    (path / METADATA).write_bytes(_document(members))
-    (path / FINGERPRINTS).write_bytes(_document(plan.fingerprints))
-    (path / STATS).write_bytes(_document(stats))
+    (path / METADATA).write_bytes(document_bytes(members))
+    (path / FINGERPRINTS).write_bytes(document_bytes(plan.fingerprints))
+    (path / STATS).write_bytes(document_bytes(stats))
 
 
 def checksum(metadata: JSON, fingerprints: JSON, stats: JSON) -> str:
@@ -357,49 +356,5 @@ def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
     return np.frombuffer(content, dtype="<u4").reshape(samples, 2).astype(np.uint32)
 
 
-def read_object(path: Path) -> JSON:
-    """Read a JSON object in the form that this package writes."""
-    content = _read(path)
-    refuse_git_damage(content, path)
-    try:
-        members = parse_json(content, str(path))
-    except MalformedJson as error:
-        raise CorruptPlan(error.message, "LP-E151") from error
-    if not isinstance(members, dict):
-        raise CorruptPlan(f"{path} is not a JSON object", "LP-E151")
-    if _document(cast("JSON", members)) != content:
-        raise CorruptPlan(f"{path} is not in canonical form: two spaces, LF, every member once", "LP-E151")
-    return cast("JSON", members)
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bytes(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CorruptPlan(f"{path} is missing: the plan is not whole", "LP-E151") from None
-
-
-def _document(members: JSON) -> bytes:
-    """JSON for people and git: indented by two spaces, in the given order, with LF at the end."""
-    return json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def read_json(path: Path) -> JSON:
-    """Read a JSON object from a file that the user names.
-
-    Raises:
-        PlanError: The file is missing or does not contain an object.
-    """
-    try:
-        members = parse_json(read_bytes(path), str(path))
-    except FileNotFoundError:
-        raise PlanError(f"{path} does not exist: correct the path", "LP-E009") from None
-    except MalformedJson as error:
-        raise PlanError(error.message, "LP-E009") from error
-    if not isinstance(members, dict):
-        raise PlanError(f"{path} is not a JSON object", "LP-E009")
-    return cast("JSON", members)

@@ -7,9 +7,8 @@ The way of a prompt: `order_by_signal` -> `Collector` (draw, score) -> every pro
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -27,9 +26,10 @@ from lazarus_train.engine.step import Gradients, compute_gradients
 from lazarus_train.objectives.policy import PolicyObjective, PolicySettings
 from lazarus_train.objectives.ppo import PpoSettings
 from lazarus_train.preflight.inputs import RunInputs
-from lazarus_train.rollouts.advantages import generalized_advantages, group_advantages, has_signal, whitened
+from lazarus_train.rollouts.advantages import generalized_advantages, group_advantages, whitened
 from lazarus_train.rollouts.collect import Asked, Collector, Lines
-from lazarus_train.rollouts.record import TRUNCATED, Rollout, digest_of
+from lazarus_train.rollouts.groups import figures, groups_of, is_useful
+from lazarus_train.rollouts.record import Rollout, digest_of
 from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
 
 JSON = dict[str, Any]
@@ -108,7 +108,7 @@ class OnPolicy:
             beta: Metric `beta` of the last step; None if it is not adapted.
         """
         self.beta = self.beta if beta is None else beta
-        for group in _groups([Rollout.of(line) for line in lines]):
+        for group in groups_of([Rollout.of(line) for line in lines]):
             self._remember(group)
 
     def step(self, step: Step, apply: Callable[[Gradients], object]) -> Learned:
@@ -123,7 +123,7 @@ class OnPolicy:
         drawn = time.perf_counter()
         trained = self._trained(rollouts)
         updates = [self._update(members, lines) for members in self._divided(trained, step.index)]
-        metrics = _figures(rollouts, self.settings) | self._survey_figures(updates)
+        metrics = figures(rollouts, is_control=self.settings.is_control) | self._survey_figures(updates)
         per_token = self._advantages(updates)
         found: list[Gradients] = []
         for _ in range(self.settings.passes):
@@ -131,7 +131,7 @@ class OnPolicy:
                 for gradients in self._gradients(update, advantages, returns):
                     apply(gradients)
                     found.append(gradients)
-        for group in _groups(rollouts):
+        for group in groups_of(rollouts):
             self._remember(group)
         self._adapt(metrics, len(trained))
         seconds = time.perf_counter() - drawn
@@ -169,7 +169,7 @@ class OnPolicy:
             start += len(wave)
             drawn = self._wave(wave, step.index, lines)
             found += drawn
-            usable += sum(not settings.replace_flat or _is_useful(group) for group in _groups(drawn))
+            usable += sum(not settings.replace_flat or is_useful(group) for group in groups_of(drawn))
         return self._controlled(found, step.index), lines
 
     def _pool(self, step: Step) -> list[int]:
@@ -214,22 +214,22 @@ class OnPolicy:
         self.history.record(
             group[0].step - 1,
             self._key(group[0].sample),
-            has_signal=_is_useful(group),
+            has_signal=is_useful(group),
             tokens=sum(each.length for each in group),
         )
 
     def _trained(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
         """Roll-outs with a loss: whole ones, and without a value head those of groups of at least two."""
         found: list[Rollout] = []
-        for group in _groups(rollouts):
+        for group in groups_of(rollouts):
             whole = [each for each in group if each.is_whole]
-            if self.settings.needs_value or (len(whole) > 1 and (_is_useful(group) or not self.settings.replace_flat)):
+            if self.settings.needs_value or (len(whole) > 1 and (is_useful(group) or not self.settings.replace_flat)):
                 found += whole
         return found
 
     def _divided(self, trained: Sequence[Rollout], step: int) -> list[list[Rollout]]:
         """The roll-outs of each update of a pass. Groups stay together, except where there are fewer groups than updates."""
-        groups = [list(group) for group in _groups(trained)]
+        groups = [list(group) for group in groups_of(trained)]
         parts = self.settings.updates_per_pass
         if parts == 1 or not groups:
             return [list(trained)] if trained else []
@@ -241,13 +241,13 @@ class OnPolicy:
 
     def _update(self, members: list[Rollout], lines: Mapping[tuple[int, int], Lines]) -> Update:
         weights = self.objective.token_weights([each.length for each in members])
-        moves = {group[0].sample: self._moves(group) for group in _groups(members)}
+        moves = {group[0].sample: self._moves(group) for group in groups_of(members)}
         moving = [index for index, each in enumerate(members) if moves[each.sample]]
         return self.maker.make(members, moving, lines, weights)
 
     def _moves(self, group: Sequence[Rollout]) -> bool:
         """Whether a group changes the weights: its rewards differ, or it is held near the reference, or it trains the value."""
-        return self.settings.needs_value or self.beta > 0 or _is_useful(group)
+        return self.settings.needs_value or self.beta > 0 or is_useful(group)
 
     def _survey_figures(self, updates: Sequence[Update]) -> dict[str, float]:
         """Entropy, and the distance between the generating and the training pass, over all processes."""
@@ -276,12 +276,12 @@ class OnPolicy:
         settings = self.settings
         if isinstance(settings, PpoSettings):
             return self._value_advantages(updates, settings)
-        groups = [(list(group), update) for update in updates for group in map(list, _groups(update.rollouts))]
+        groups = [(list(group), update) for update in updates for group in groups_of(update.rollouts)]
         rewards = [[each.reward or 0.0 for each in group] for group, _ in groups]
         by_group = iter(group_advantages(rewards, cast("Any", settings).scale))
         found: list[tuple[Tokens, Tokens]] = []
         for update in updates:
-            values = [value for _ in _groups(update.rollouts) for value in next(by_group)]
+            values = [value for _ in groups_of(update.rollouts) for value in next(by_group)]
             tokens = [np.full(each.length, value) for each, value in zip(update.rollouts, values, strict=True)]
             found.append((tokens, []))
         return found
@@ -384,38 +384,3 @@ def policy_of(
         beta=settings.beta,
         shares=shares,
     )
-
-
-def _groups(rollouts: Sequence[Rollout]) -> Iterator[list[Rollout]]:
-    """Roll-outs of one prompt and step, which are next to each other."""
-    return (list(group) for _, group in groupby(rollouts, key=lambda each: (each.step, each.sample)))
-
-
-def _is_useful(group: Sequence[Rollout]) -> bool:
-    """Whether the rewards of a group's whole roll-outs differ."""
-    return has_signal([each.reward for each in group if each.is_whole and each.reward is not None])
-
-
-def _figures(rollouts: Sequence[Rollout], settings: PolicySettings) -> dict[str, float]:
-    """Rewards, lengths and signal of a step's roll-outs."""
-    groups = list(_groups(rollouts))
-    whole = [each for each in rollouts if each.is_whole]
-    tokens = sum(each.length for each in rollouts)
-    signals = sum(map(_is_useful, groups))
-    names = sorted({name for each in rollouts for name in each.parts})
-    count = max(1, len(rollouts))
-
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values) if values else 0.0
-
-    return {
-        "reward": mean([each.true_reward or 0.0 for each in whole]),
-        **({"random_reward": mean([each.reward or 0.0 for each in whole])} if settings.is_control else {}),
-        **{f"reward_{name}": mean([each.parts.get(name, 0.0) for each in rollouts if each.parts]) for name in names},
-        "signal_share": signals / max(1, len(groups)),
-        "signals_per_1k_tokens": 1000 * signals / max(1, tokens),
-        "answers": float(len(rollouts)),
-        "answer_tokens": tokens / count,
-        "truncated_share": sum(each.status == TRUNCATED for each in rollouts) / count,
-        "rejected_share": sum(not each.is_whole and each.status != TRUNCATED for each in rollouts) / count,
-    }

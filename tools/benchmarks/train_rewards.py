@@ -1,6 +1,6 @@
 """Reinforcement learning on a copying task on a CPU: three seeds of GRPO, its control, and PPO on an embedded puzzle.
 
-    python tools/benchmarks/rewards.py FOLDER [--steps 250]
+    python tools/benchmarks/train_rewards.py FOLDER [--steps 250]
 
 A nano model learns to copy two letters, forgets it on random answers until it is near chance (6 %), and learns it again from rewards
 alone. The control gets the same rewards dealt at random to the answers of a step.

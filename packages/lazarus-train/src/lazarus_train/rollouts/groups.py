@@ -1,0 +1,47 @@
+"""Groups of roll-outs, which are the answers to one prompt in one step, and the metrics of a step."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from lazarus_train.rollouts.advantages import has_signal
+from lazarus_train.rollouts.record import TRUNCATED, Rollout
+
+
+def groups_of(rollouts: Sequence[Rollout]) -> Iterator[list[Rollout]]:
+    """Roll-outs of one prompt and step, which are next to each other."""
+    return (list(group) for _, group in groupby(rollouts, key=lambda each: (each.step, each.sample)))
+
+
+def is_useful(group: Sequence[Rollout]) -> bool:
+    """Whether the rewards of a group's whole roll-outs differ."""
+    return has_signal([each.reward for each in group if each.is_whole and each.reward is not None])
+
+
+def figures(rollouts: Sequence[Rollout], *, is_control: bool) -> dict[str, float]:
+    """Metrics of the roll-outs of a step: rewards, lengths, signal.
+
+    Args:
+        rollouts: All roll-outs of the step.
+        is_control: Whether the rewards were dealt at random; then their mean is a metric, too.
+    """
+    groups = list(groups_of(rollouts))
+    whole = [each for each in rollouts if each.is_whole]
+    tokens = sum(each.length for each in rollouts)
+    signals = sum(map(is_useful, groups))
+    names = sorted({name for each in rollouts for name in each.parts})
+    count = max(1, len(rollouts))
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values) if values else 0.0
+
+    return {
+        "reward": mean([each.true_reward or 0.0 for each in whole]),
+        **({"random_reward": mean([each.reward or 0.0 for each in whole])} if is_control else {}),
+        **{f"reward_{name}": mean([each.parts.get(name, 0.0) for each in rollouts if each.parts]) for name in names},
+        "signal_share": signals / max(1, len(groups)),
+        "signals_per_1k_tokens": 1000 * signals / max(1, tokens),
+        "answers": float(len(rollouts)),
+        "answer_tokens": tokens / count,
+        "truncated_share": sum(each.status == TRUNCATED for each in rollouts) / count,
+        "rejected_share": sum(not each.is_whole and each.status != TRUNCATED for each in rollouts) / count,
+    }
