@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,11 @@ DEFAULT_EXAMPLES = 25
 
 @contextlib.contextmanager
 def alone(name: str) -> Generator[None]:
-    """Lets one worker at a time do what has this name, as filling a cache of the whole machine."""
-    with (Path(tempfile.gettempdir()) / f"lazarus-tests-{name}.lock").open("w") as file:
+    """Lets one worker at a time do what has this name, as filling a cache of the whole machine.
+
+    Runs of several clones share the lock, wherever their temporary files are.
+    """
+    with Path(f"/tmp/lazarus-tests-{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
