@@ -14,6 +14,8 @@ FAMILIES = (
     *("llama4_text", "mamba", "mistral", "mixtral", "olmoe", "qwen3", "starcoder2"),
 )
 """Small trained models of the real inputs, in `models/families`."""
+KINDS_OF_FAMILIES = ("gemma3_text", "gpt_oss", "granitemoehybrid", "llama", "mamba", "mixtral")
+"""One family with each kind of block: sliding windows, sinks and experts, state and attention, plain, state, experts."""
 PROFILE = "HYPOTHESIS_PROFILE"
 """The variable that chooses a run: `default` or `thorough`. `pytest --thorough` sets it."""
 DEFAULT_EXAMPLES = 25
