@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ FAMILIES = (
     *("llama4_text", "mamba", "mistral", "mixtral", "olmoe", "qwen3", "starcoder2"),
 )
 """Small trained models of the real inputs, in `models/families`."""
+KINDS_OF_FAMILIES = ("gemma3_text", "gpt_oss", "granitemoehybrid", "llama", "mamba", "mixtral")
+"""One family with each kind of block: sliding windows, sinks and experts, state and attention, plain, state, experts."""
 PROFILE = "HYPOTHESIS_PROFILE"
 """The variable that chooses a run: `default` or `thorough`. `pytest --thorough` sets it."""
 DEFAULT_EXAMPLES = 25
@@ -23,8 +24,11 @@ DEFAULT_EXAMPLES = 25
 
 @contextlib.contextmanager
 def alone(name: str) -> Generator[None]:
-    """Lets one worker at a time do what has this name, as filling a cache of the whole machine."""
-    with (Path(tempfile.gettempdir()) / f"lazarus-tests-{name}.lock").open("w") as file:
+    """Lets one worker at a time do what has this name, as filling a cache of the whole machine.
+
+    Runs of several clones share the lock, wherever their temporary files are.
+    """
+    with Path(f"/tmp/lazarus-tests-{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

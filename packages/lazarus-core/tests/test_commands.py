@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from lazarus_core import console
 from lazarus_core.cli_app import Alias, App, Deferred, command_of
-from lazarus_core.color import has_color, plain, styled
 from lazarus_core.commands import first_sentence, nearest, shell_lines, split_examples
+from lazarus_core.console.color import has_color, plain, styled
 
 
 def make_app() -> App:

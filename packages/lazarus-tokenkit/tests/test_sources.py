@@ -150,6 +150,7 @@ def test_a_file_of_ranks_is_known_by_its_content(ranks: Path, encoding: str):
     assert load_tokenizer(ranks / file).name == encoding
 
 
+@pytest.mark.thorough
 def test_what_an_encoding_saves_loads_as_the_same(ranks: Path, tmp_path: Path):
     tokenizer = load_tokenizer("r50k_base")
     tokenizer.save(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-from suite import FAMILIES
+from suite import FAMILIES, KINDS_OF_FAMILIES, thinned
 
 OBJECTIVES = ("next_token", "masking", "preference_losses", "score_losses")
 install_import_hook(
@@ -174,7 +174,7 @@ def stop_after():
     return make
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=thinned(FAMILIES, KINDS_OF_FAMILIES))
 def family(request, real_data) -> Path:
     """A small trained model of each family."""
     return real_data / "models/families" / request.param

@@ -14,7 +14,7 @@ import ring
 from commands import Command, can_fork, wait_until
 from commands import run as run_command
 from lazarus_train import train
-from suite import thinned
+from suite import repeats, thinned
 
 STEPS = 6
 
@@ -113,7 +113,7 @@ def test_mpi_joins_processes_as_the_ring_does(longer):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", thinned([0, 1], [1]))
 def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(longer, victim):
-    name, steps = f"killed-{victim}", 40
+    name, steps = f"killed-{victim}", repeats(40, 24)
     train(longer.config("alone-longer", max_steps=steps))
     audit = longer.folder / name / "audit.jsonl"
     started = start(longer, 2, name, "--max-steps", steps)

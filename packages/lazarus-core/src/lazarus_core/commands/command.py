@@ -16,10 +16,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lazarus_core import console
-from lazarus_core.color import has_color
 from lazarus_core.command_names import as_called
 from lazarus_core.commands import help as cli_help
 from lazarus_core.commands.values import may_be_empty, unusable
+from lazarus_core.console.color import has_color
 from lazarus_core.errors import LazarusError
 
 HELP_NAMES = ("-h", "--help")

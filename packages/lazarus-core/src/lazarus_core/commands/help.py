@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from lazarus_core.color import styled
+from lazarus_core.console.color import styled
 
 _EXAMPLE = re.compile(r"^[ \t]*Example: (.+)$", re.MULTILINE)
 _SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)

@@ -7,6 +7,7 @@ This package imports typer, numpy and pydantic only when they are needed, so tha
 the start.
 """
 
+from lazarus_core.console.color import has_color as has_color
 from lazarus_core.console.output import READER_LEFT as READER_LEFT
 from lazarus_core.console.output import flush_results as flush_results
 from lazarus_core.console.output import quiet as quiet

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
-from lazarus_core.color import Style, has_color, styled
 from lazarus_core.command_names import as_called
+from lazarus_core.console.color import Style, has_color, styled
 from lazarus_core.errors import InputError
 from lazarus_core.printable import printable, printable_line
 

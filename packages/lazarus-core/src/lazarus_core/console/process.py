@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from importlib import import_module
 from typing import Any
 
-from lazarus_core.color import has_color, plain
 from lazarus_core.command_names import set_script
+from lazarus_core.console.color import has_color, plain
 from lazarus_core.console.output import READER_LEFT, flush_results, show, warn, write_words
 from lazarus_core.console.system_errors import refusal, system_code
 from lazarus_core.errors import LazarusError

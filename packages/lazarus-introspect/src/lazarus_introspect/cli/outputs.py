@@ -98,8 +98,7 @@ def show_pictures(parts: "Sequence[Part]") -> None:
     """Prints pictures, as wide as the terminal; a file or pipe gets whole tables."""
     import shutil
 
-    from lazarus_core.color import has_color
-    from lazarus_core.console import show_colored
+    from lazarus_core.console import has_color, show_colored
     from lazarus_introspect.pictures import terminal
     from lazarus_introspect.pictures.terminal import UNLIMITED
 
