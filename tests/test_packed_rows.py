@@ -15,7 +15,7 @@ from lazarus_core.outputs import OutputTaken
 from lazarus_corpus import SettingError
 from lazarus_corpus.megatron import MegatronData
 from lazarus_corpus.packed import COLUMNS, PackedRow, export_packed, packed_rows
-from lazarus_plan import BatchPlan, PlanConfig, build_plan, read_lengths
+from lazarus_plan import BatchPlan, LengthCache, PlanConfig, build_plan, read_lengths, rebase_plan
 from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer
 from lazarus_tokenkit.samples import FieldNames
@@ -125,3 +125,30 @@ def test_what_is_not_the_plans_is_refused(tmp_path: Path):
     data.write_text(data.read_text().replace("a", "b", 1))
     with pytest.raises(StalePlan):
         list(packed_rows(plan, [data], BYTE))
+
+
+def test_rows_of_a_plan_with_ranges_of_numbers_are_those_that_are_trained_on(tmp_path: Path):
+    """A plan that was rebased after rows were appended to the first of two sources."""
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+
+    def measured(*contents: list[dict[str, Any]]) -> list[LengthCache]:
+        for path, rows in zip(files, contents, strict=True):
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            build_lengths(path, BYTE, path.with_suffix(".lengths"), force=True)
+        return [read_lengths(path.with_suffix(".lengths")) for path in files]
+
+    rows = texts(20)
+    config = PlanConfig(token_budget=96, row_len=64)
+    parent = build_plan(measured(rows[:6], rows[6:12]), config)
+    plan = rebase_plan(parent, 1, measured([*rows[:6], *rows[12:]], rows[6:12]))
+    assert plan.metadata.numbering == ((0, 6), (1, 6), (0, 8))
+    (tmp_path / "by_number.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    by_number = read_dataset(tmp_path / "by_number.jsonl", BYTE, FieldNames())
+    planned_rows = (row for step in map(plan.step, range(len(plan))) for row in step.rows)
+    placed: list[list[int]] = []
+    for found, row in zip(packed_rows(plan, files, BYTE), planned_rows, strict=True):
+        for segment in row.segments:
+            ids = found.input_ids[segment.start : segment.end].tolist()
+            assert ids == by_number.sample(segment.sample, segment.span)[0].tolist()
+            placed.append(ids)
+    assert len(placed) == len(rows)

@@ -224,6 +224,10 @@ def test_help_errors_and_tables_have_colour_when_it_is_forced(
     out, err = capsys.readouterr()
     assert err == f"{styled('error:', 'error')} no \\u001b[2J escape\nerrors: none\n"
     assert out == styled("name  size", "bold") + "\na        1\n"
+    console.show_table("\nname\na\n\nsize\n1", ["size", "absent"])
+    assert capsys.readouterr().out == f"\nname\na\n\n{styled('size', 'bold')}\n1\n"
+    console.show_table("\nname\na")
+    assert capsys.readouterr().out == f"\n{styled('name', 'bold')}\na\n"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -85,8 +85,12 @@ def test_its_name_is_listed_and_an_unknown_one_is_answered_with_the_list(put: Pu
     [
         ("import a_module_that_is_not_there\n", "cannot be loaded (ModuleNotFoundError: No module", "LP-E206"),
         ("python_file = 'text'\n", "cannot be used: `toy_exporter:python_file` must be a function", "LP-E206"),
-        ("def python_file(target):\n    return 1\n", "failed (TypeError: it gave a int, not the text", "LP-E207"),
-        ("def python_file(target):\n    return ' '\n", "failed (ValueError: it gave an empty file)", "LP-E207"),
+        (
+            "def python_file(target):\n    return 1\n",
+            "failed (TypeError: it returned int instead of the text",
+            "LP-E207",
+        ),
+        ("def python_file(target):\n    return ' '\n", "failed (ValueError: it returned an empty file)", "LP-E207"),
         ("def python_file(target):\n    return 'a b'\n", "failed (SyntaxError: ", "LP-E207"),
         ("def python_file(target):\n    return {}[target]\n", "failed (KeyError: 'toy')", "LP-E207"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lazarus_core.color import plain
 from lazarus_tokenkit import read_samples
 from lazarus_tokenkit.errors import SampleError
 
@@ -341,3 +342,33 @@ def test_the_command_line_names_the_options_and_the_library_names_fields(call, t
 def test_a_length_cache_that_does_not_exist_names_the_command_that_builds_one(call, command: tuple[str, ...]):
     code, _, err = call("lengths", *command, "-l", "no.jsonl")
     assert code == 2 and "no.jsonl does not exist: build it with `lazarus-tokenkit lengths build` [LP-E001]" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "bold"),
+    [
+        (("analyze", "coverage", "-t", "byte"), 0),
+        (("analyze", "coverage", "-t", "byte", "--by-file"), 1),
+        (("analyze", "entropy", "-t", "byte"), 0),
+        (("analyze", "efficiency", "-t", "byte"), 0),
+        (("analyze", "fit-score", "-t", "byte"), 1),
+        (("analyze", "words", "-t", "byte"), 1),
+        (("analyze", "vocab-suggest", "-t", "byte"), 1),
+        (("analyze", "diff", "-t1", "byte", "-t2", "char:"), 2),
+        (("compare", "-t1", "byte", "-t2", "char:"), 1),
+        (("templates", "list"), 1),
+    ],
+    ids=lambda value: " ".join(value[:2]) + " by file" * ("--by-file" in value) if isinstance(value, tuple) else "",
+)
+def test_names_of_columns_and_of_tables_are_bold_and_nothing_else(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], bold: int
+):
+    path = tmp_path / "text.txt"
+    path.write_text("the cat and the dog\n" * 40)
+    given = () if words[0] == "templates" else ("-d", str(path))
+    without = call(*words, *given)
+    assert without[0] == 0, without[2]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = call(*words, *given)[1]
+    assert plain(out) == without[1]
+    assert sum("\x1b" in line for line in out.splitlines()) == bold

@@ -18,6 +18,7 @@ from lazarus_corpus.errors import SettingError
 from lazarus_plan import BatchPlan, check_audit, load_plan
 from lazarus_plan.checks import check_files
 from lazarus_plan.errors import CorruptPlan, StalePlan
+from lazarus_plan.numbering import Numbering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,7 +145,7 @@ def contaminated_rows(run: AuditedRun, items: EvaluationItems | None) -> Iterato
     """
     from lazarus_tokenkit.samples import FieldNames, read_rows, sample_text
 
-    places = _places(run)
+    places, numbers = _places(run), Numbering.of_plan(run.plan.metadata)
     position = 0
     for path in run.data:
         flagged = _flagged(path)
@@ -154,26 +155,27 @@ def contaminated_rows(run: AuditedRun, items: EvaluationItems | None) -> Iterato
             hit = None if items is None else items.find(sample_text(row.sample))
             item = _witness(flagged, row.sample.id) if hit is None else hit.item
             if item:
-                _check_row(run.plan, position, row.sample.digest, row.place)
-                seen = places(position)
+                number = int(numbers.numbers(np.array([position]))[0])
+                _check_row(run.plan, number, row.sample.digest, row.place)
+                seen = places(number)
                 share = None if hit is None else hit.coverage
                 yield Contaminated(row.sample.id, row.place, source, item, share, seen)
             position += 1
 
 
-def _check_row(plan: BatchPlan, position: int, digest: bytes, place: str) -> None:
-    if plan.prefixes is not None and int.from_bytes(digest[:4], "big") != int(plan.prefixes[position, 0]):
-        raise StalePlan(f"data: {place} is not row {position} of the plan: restore the data", "LP-E140")
+def _check_row(plan: BatchPlan, number: int, digest: bytes, place: str) -> None:
+    if plan.prefixes is not None and int.from_bytes(digest[:4], "big") != int(plan.prefixes[number, 0]):
+        raise StalePlan(f"data: {place} is not sample {number} of the plan: restore the data", "LP-E140")
 
 
 def _places(run: AuditedRun) -> Callable[[int], tuple[Exposure, ...]]:
-    """A function from the position of a sample to where the run saw it."""
+    """A function from the number of a sample to where the run saw it."""
     plan = run.plan.steps(0, run.steps)
     order: NDArray[np.int64] = np.argsort(plan.sample, kind="stable")
     samples = plan.sample[order]
 
-    def places(position: int) -> tuple[Exposure, ...]:
-        first, last = np.searchsorted(samples, [position, position + 1]).tolist()
+    def places(number: int) -> tuple[Exposure, ...]:
+        first, last = np.searchsorted(samples, [number, number + 1]).tolist()
         found: list[Exposure] = []
         own = order[first:last]
         steps: list[int] = np.searchsorted(plan.step_splits, own, "right").tolist()

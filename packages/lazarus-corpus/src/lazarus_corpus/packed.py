@@ -19,6 +19,7 @@ from lazarus_corpus.errors import SettingError
 from lazarus_corpus.megatron import write_megatron
 from lazarus_plan import BatchPlan, LengthCache, LengthRow
 from lazarus_plan.checks import check_lengths
+from lazarus_plan.numbering import Numbering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +95,7 @@ class _Encoded:
         """Ids and loss mask of a sample, or of a range of its tokens.
 
         Args:
-            number: Its number over all sources.
+            number: Its position over all sources.
             span: Half-open range; None for all.
         """
         start, end = self.splits[number], self.splits[number + 1]
@@ -131,21 +132,23 @@ def packed_rows(
         encoded = _Encoded(ids, masks)
         for number, path in enumerate(data):
             check_lengths(plan, encoded.add(path, encoder, fields), number, first_line=1, is_measured=True)
+        numbering = Numbering.of_plan(plan.metadata)
         for index in range(len(plan)):
             step = plan.step(index)
             for row in step.rows:
-                yield _packed(step, row, encoded)
+                yield _packed(step, row, encoded, numbering.indices([each.sample for each in row.segments]))
 
 
-def _packed(step: "Step", row: "Row", encoded: _Encoded) -> PackedRow:
+def _packed(step: "Step", row: "Row", encoded: _Encoded, places: Sequence[int]) -> PackedRow:
+    """A row of a step. `places` are the positions of its samples over all sources."""
     ids, segments, positions = (np.zeros(step.row_len, np.int32) for _ in range(3))
     mask = np.zeros(step.row_len, np.uint8)
     number = 0
-    for segment in row.segments:
-        sample, has_loss = encoded.sample(segment.sample, segment.span)
+    for segment, place in zip(row.segments, places, strict=True):
+        sample, has_loss = encoded.sample(place, segment.span)
         ids[segment.start : segment.end], mask[segment.start : segment.end] = sample, has_loss
         start = segment.start
-        for length in encoded.parts.get(segment.sample, (len(sample),)):
+        for length in encoded.parts.get(place, (len(sample),)):
             number += 1
             segments[start : start + length] = number
             positions[start : start + length] = np.arange(length)

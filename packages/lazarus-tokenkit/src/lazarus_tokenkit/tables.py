@@ -63,6 +63,23 @@ def as_text(blocks: Iterable[Table | str]) -> str:
     )
 
 
+def heads(blocks: Iterable[Table | str]) -> list[str]:
+    """The lines of `as_text` that are the title of a table or name its columns.
+
+    >>> heads([Table([("", "count"), ("a", "1")], has_head=True, title="letters"), "end"])
+    ['letters', '   count']
+
+    Args:
+        blocks: The tables and paragraphs.
+    """
+    found: list[str] = []
+    for each in blocks:
+        if isinstance(each, Table):
+            found += [each.title] * bool(each.title)
+            found += aligned(each.rows, each.right).split("\n")[:1] * each.has_head
+    return found
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Formats a number with thousands separators, or a dash for None.
 

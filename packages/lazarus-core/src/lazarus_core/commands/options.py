@@ -15,7 +15,7 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Also replace another plan, or a file of another command; never an input or a folder with other files.",
+        help="Also replace a file that another command wrote, or another plan; never an input, nor a folder with other files.",
     ),
 ]
 """The `--force` option of all commands that write. `lazarus_core.outputs` defines what it allows."""

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from lazarus_core.command_names import as_called
@@ -69,11 +69,22 @@ def show(text: str) -> None:
     write(text + "\n")
 
 
-def show_table(text: str) -> None:
-    """Print a table on stdout as `show`; its first line, the head, is bold where stdout has colour."""
-    head, line_break, rest = printable(text).partition("\n")
+def show_table(text: str, heads: Collection[str] | None = None) -> None:
+    """Print tables on stdout as `show`; their heads are bold where stdout has colour.
+
+    Args:
+        text: One table, or several and other text.
+        heads: Lines that name columns or a table; None takes the first line that is not empty.
+    """
+    lines = printable(text).split("\n")
+    found = [next((line for line in lines if line), "")] if heads is None else list(map(printable, heads))
     with _results():
-        sys.stdout.write((styled(head, "bold") if has_color(sys.stdout) else head) + line_break + rest + "\n")
+        if has_color(sys.stdout):
+            for head in found:
+                if head in lines:
+                    place = lines.index(head)
+                    lines[place] = styled(head, "bold")
+        sys.stdout.write("\n".join(lines) + "\n")
 
 
 def show_colored(text: str) -> None:

@@ -87,7 +87,8 @@ def load_direction(path: Path | str) -> SteeringDirection:
         raise RequestError(f"{path} is no direction: write one with `lazarus introspect probe -o`", "LI-E084")
     if said.get("version") != VERSION:
         raise RequestError(
-            f"{path} has the version {said.get('version')}, known is {VERSION}: update lazarus-introspect", "LI-E084"
+            f"{path} has format version {said.get('version')}, this lazarus-introspect reads {VERSION}: upgrade it",
+            "LI-E084",
         )
     found = direction_of(said)
     if found is None:

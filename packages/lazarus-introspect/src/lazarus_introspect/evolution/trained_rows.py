@@ -7,6 +7,7 @@ import numpy as np
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.errors import RequestError
 from lazarus_plan import check_audit, load_plan
+from lazarus_plan.numbering import Numbering
 
 
 class SourceRows(Frozen):
@@ -49,9 +50,11 @@ def trained_rows(plan: Path, audit: Path, first_step: int, last_step: int) -> Tr
     if last_step > found.steps:
         raise RequestError(f"{audit} has {found.steps:,} steps, and the interval ends at {last_step:,}", "LI-E107")
     samples = np.concatenate([loaded.step(index).sample for index in range(first_step, last_step)]).astype(np.int64)
+    numbering = Numbering.of_plan(loaded.metadata)
+    source, position = numbering.source_of(samples), numbering.position_of(samples)
     sources = [
         SourceRows(source=each.name, rows=tuple(np.unique(inside).tolist()))
-        for each in loaded.metadata.sources
-        if (inside := samples[(samples >= each.offset) & (samples < each.offset + each.count)] - each.offset).size
+        for number, each in enumerate(loaded.metadata.sources)
+        if (inside := position[source == number]).size
     ]
     return TrainedRows(plan_id=loaded.plan_id, audit_head=found.head, num_samples=len(samples), sources=tuple(sources))

@@ -45,7 +45,7 @@ def bench(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the prompts.")] = 0,
     *,
     masks: Masks,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the result as a page.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the result as an HTML page.")] = None,
     as_json: AsJson = False,
     force: Force = False,
 ) -> None:

@@ -70,9 +70,9 @@ def _outside_file(target: str) -> str:
     try:
         content = found.value(target)
         if not isinstance(content, str):
-            raise TypeError(f"it gave a {type(content).__name__}, not the text of a file")
+            raise TypeError(f"it returned {type(content).__name__} instead of the text of a file")
         if not ast.parse(content).body:
-            raise ValueError("it gave an empty file")
+            raise ValueError("it returned an empty file")
     except Exception as error:  # any error of another package
         raise PlanError(f"{what} failed ({reason(error)}): update or uninstall that package", "LP-E207") from error
     return content

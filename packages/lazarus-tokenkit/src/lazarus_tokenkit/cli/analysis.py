@@ -8,8 +8,9 @@ import typer
 
 from lazarus_core.atomic import whole_file
 from lazarus_core.commands import Force, shared_options
-from lazarus_core.console import say, show
+from lazarus_core.console import say, show, show_table
 from lazarus_tokenkit.cli.options import AsJson, Data, TokenizerName, check_fields, load, with_fields
+from lazarus_tokenkit.tables import heads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,7 +189,9 @@ def diff(
     if as_json:
         show(json.dumps((found.to_json() if found else {}) | {"vocabulary": words.to_json()}, indent=2))
     else:
-        show("\n\n".join(each.text() for each in (found, words) if each))
+        reports = [each for each in (found, words) if each]
+        titles = [line for each in reports for line in heads(each.blocks())]
+        show_table("\n\n".join(each.text() for each in reports), titles)
     if page.path is not None:
         from lazarus_core.html import this_command
         from lazarus_tokenkit.analysis.page import diff_page
@@ -246,7 +249,10 @@ def _read(data: list[Path], fields: Any, page: Page) -> list[str]:
 
 
 def _finish(found: "Analysis", tokenizer: str, corpus: tuple[list[Path], list[str]], as_json: bool, page: Page) -> None:
-    show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
+    if as_json:
+        show(json.dumps(found.to_json(), indent=2))
+    else:
+        show_table(found.text(), heads(found.blocks()))
     if page.path is not None:
         from lazarus_core.html import this_command
         from lazarus_tokenkit.analysis.page import analysis_page

@@ -18,6 +18,7 @@ from lazarus_tokenkit.cli.options import (
     read_text,
     with_fields,
 )
+from lazarus_tokenkit.tables import heads
 
 if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
@@ -98,7 +99,7 @@ def compare(
     if text is not None:
         sides = zip(found.names, (one, other), strict=True)
         show("\n".join(_side(name, each, text) for name, each in sides) + "\n")
-    show(found.text())
+    show_table(found.text(), heads(found.blocks()))
 
 
 @with_fields

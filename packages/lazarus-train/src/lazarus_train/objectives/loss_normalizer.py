@@ -125,7 +125,7 @@ def check_whole(plan: BatchPlan, dataset: Dataset) -> None:
         # argmax of booleans is the position of the first True.
         sample = int(plan.sample[np.argmax(planned != whole)])
         raise SetupError(
-            f"the plan truncates or splits {dataset.place(sample)}, but the objective needs whole samples: plan with `oversize=error` or "
+            f"the plan truncates or splits {dataset.place(sample)}, but the objective needs whole samples: rebuild the plan with `oversize=error` or "
             "`oversize=exclude`",
             "LR-E134",
         )

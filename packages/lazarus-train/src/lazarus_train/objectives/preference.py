@@ -74,18 +74,18 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> PreferenceSettings:
         if self.label_smoothing and self.loss not in ("dpo", "simpo"):
-            raise ValueError(f"`label_smoothing` has no effect with `loss` {self.loss}")
+            raise ValueError(f"`label_smoothing` has no effect with `loss` {self.loss}: omit it")
         if self.is_length_normalized and self.loss not in ("dpo", "ipo", "hinge"):
-            raise ValueError(f"`is_length_normalized` has no effect with `loss` {self.loss}")
+            raise ValueError(f"`is_length_normalized` has no effect with `loss` {self.loss}: omit it")
         if self.margin and self.loss != "simpo":
-            raise ValueError(f"`margin` has no effect with `loss` {self.loss}")
+            raise ValueError(f"`margin` has no effect with `loss` {self.loss}: omit it")
         if self.likelihood != "answer" and self.loss != "orpo":
-            raise ValueError(f"`likelihood` has no effect with `loss` {self.loss}")
+            raise ValueError(f"`likelihood` has no effect with `loss` {self.loss}: omit it")
         for name in ("desirable_weight", "undesirable_weight"):
             if getattr(self, name) != 1 and self.loss != "kto":
-                raise ValueError(f"`{name}` has no effect with `loss` {self.loss}")
+                raise ValueError(f"`{name}` has no effect with `loss` {self.loss}: omit it")
         if self.reference != "cached" and not self.needs_reference:
-            raise ValueError(f"`reference` has no effect with `loss` {self.loss}")
+            raise ValueError(f"`reference` has no effect with `loss` {self.loss}: omit it")
         return self
 
     @property

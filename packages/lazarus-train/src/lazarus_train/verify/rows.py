@@ -86,5 +86,7 @@ def held_out_links(run: RunEvidence, inputs: RunInputs) -> Iterator[Link]:
             continue
         found = read_dataset(path, inputs.encoder, field_names(run.config)).lengths.header.data
         if found != run.members["eval_data"][name]:
-            raise StalePlan(f"{path}: the held-out rows `{name}` changed since the run measured them", "LR-E213")
+            raise StalePlan(
+                f"{path}: the held-out rows `{name}` changed since the run measured them: restore the file", "LR-E213"
+            )
         yield Link(f"held-out {name}", found)

@@ -18,7 +18,7 @@ def vocab_contrib(
     data: Data = None,
     layers: MoELayers = None,
     top_k: Annotated[
-        int, typer.Option("-k", "--top-k", min=1, max=1000, help="Keep this many tokens of each expert (JSON).")
+        int, typer.Option("-k", "--top-k", min=1, max=1000, help="Tokens of each expert in the JSON output.")
     ] = 10,
     *,
     outputs: Outputs,

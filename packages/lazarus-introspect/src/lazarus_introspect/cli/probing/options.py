@@ -19,7 +19,11 @@ Labelled = Annotated[
     typer.Option("-d", "--data", help='Read prompts from this JSON Lines file: {"prompt": "...", "label": "..."}.'),
 ]
 Site = Annotated[
-    str, typer.Option("--site", help="Read this site of each layer: resid, attn_out, mlp_out, mlp.post, ...")
+    str,
+    typer.Option(
+        "--site",
+        help="Read this site of each layer: resid, attn_out, mlp_out, mlp.post or another of `introspect hooks`.",
+    ),
 ]
 Pooling = Annotated[
     Literal["last", "last_varying", "mean"],
