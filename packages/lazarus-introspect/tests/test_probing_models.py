@@ -35,10 +35,9 @@ from lazarus_introspect.probing import (
     site_names,
     uncertainty,
 )
-from lazarus_introspect.probing.commuted import CONTROLS, largest_p, matched_pairs, pair_figures
-from lazarus_introspect.probing.features import last_types, shared_ends, token_counts
-from lazarus_introspect.probing.operands import corrected, one_hot_tokens, operand_figures, variance_shares
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.probing.computation.commuted import CONTROLS, largest_p, matched_pairs, pair_figures
+from lazarus_introspect.probing.computation.operands import corrected, one_hot_tokens, operand_figures, variance_shares
+from lazarus_introspect.probing.computation.problems import (
     Problem,
     answer_problems,
     baseline_of,
@@ -47,6 +46,7 @@ from lazarus_introspect.probing.problems import (
     seeded_problems,
     share_of,
 )
+from lazarus_introspect.probing.features import last_types, shared_ends, token_counts
 from lazarus_models import init_model
 from lazarus_models.backend import mx
 from lazarus_tokenkit import load_tokenizer

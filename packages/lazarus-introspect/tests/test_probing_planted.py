@@ -18,7 +18,7 @@ from lazarus_introspect.probing import (
     operand_directions,
     probe_prompts,
 )
-from lazarus_introspect.probing.problems import OPERATORS
+from lazarus_introspect.probing.computation.problems import OPERATORS
 from lazarus_introspect.reading.lens import read_stream
 from lazarus_models import init_model
 from lazarus_models.backend import mx

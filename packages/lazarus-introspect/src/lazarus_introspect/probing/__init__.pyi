@@ -4,8 +4,12 @@ from .answering import read_questions as read_questions
 from .answering import uncertainty as uncertainty
 from .calibration import calibrate as calibrate
 from .clustering import cluster as cluster
-from .commuted import CommutativityConfig as CommutativityConfig
-from .commuted import commutativity as commutativity
+from .computation.commuted import CommutativityConfig as CommutativityConfig
+from .computation.commuted import commutativity as commutativity
+from .computation.layer_accuracy import ArithmeticConfig as ArithmeticConfig
+from .computation.layer_accuracy import arithmetic as arithmetic
+from .computation.operands import OperandsConfig as OperandsConfig
+from .computation.operands import operand_directions as operand_directions
 from .cross_validation import cross_validate as cross_validate
 from .cross_validation import design as design
 from .directions import class_direction as class_direction
@@ -21,9 +25,5 @@ from .grouped_states import selective_neurons as selective_neurons
 from .labelled_prompts import LabelledPrompts as LabelledPrompts
 from .labelled_prompts import labelled as labelled
 from .labelled_prompts import read_labelled as read_labelled
-from .layer_accuracy import ArithmeticConfig as ArithmeticConfig
-from .layer_accuracy import arithmetic as arithmetic
-from .operands import OperandsConfig as OperandsConfig
-from .operands import operand_directions as operand_directions
 from .probes import ProbeConfig as ProbeConfig
 from .probes import probe_prompts as probe_prompts

@@ -22,14 +22,9 @@ from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import run_with_hooks
 from lazarus_introspect.metrics import log_softmax, numbers
 from lazarus_introspect.probing.calibration import calibrate
-from lazarus_introspect.probing.findings import (
-    NextToken,
-    UncertaintyResult,
-    about_set,
-    calibration_figures,
-    read_prompts,
-)
+from lazarus_introspect.probing.findings import about_set, read_prompts
 from lazarus_introspect.probing.labelled_prompts import MAX_CHARS, MAX_PROMPTS
+from lazarus_introspect.probing.uncertainty_results import NextToken, UncertaintyResult, calibration_figures
 from lazarus_models import LoadedModel
 from lazarus_models.vocabulary import check_ids
 

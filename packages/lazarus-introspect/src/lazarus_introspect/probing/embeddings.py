@@ -8,12 +8,12 @@ from pydantic import Field
 
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
+from lazarus_introspect.probing.computation.problems import Problem
 from lazarus_introspect.probing.cross_validation import design
 from lazarus_introspect.probing.features import last_types, read_features, token_counts
 from lazarus_introspect.probing.findings import EmbeddingResult, ProbeScore, about_set, read_prompts
 from lazarus_introspect.probing.labelled_prompts import LabelledPrompts, labelled
 from lazarus_introspect.probing.probes import ProbeConfig, score_all
-from lazarus_introspect.probing.problems import Problem
 from lazarus_introspect.statistics import benjamini_hochberg
 
 EMBEDDING = "blocks.0.resid_pre"

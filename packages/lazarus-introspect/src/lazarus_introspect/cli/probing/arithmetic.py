@@ -9,7 +9,7 @@ from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import Template, settings_of, share_text, show_set_head, texts
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.layer_accuracy import ArithmeticResult
+    from lazarus_introspect.probing.computation.layer_accuracy import ArithmeticResult
 
 
 @writes_result

@@ -16,7 +16,7 @@ from lazarus_introspect.cli.probing.options import (
 )
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.commuted import CommutativityResult
+    from lazarus_introspect.probing.computation.commuted import CommutativityResult
 
 
 @writes_result

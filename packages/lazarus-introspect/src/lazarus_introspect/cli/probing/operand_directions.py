@@ -16,7 +16,7 @@ from lazarus_introspect.cli.probing.options import (
 )
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.operands import OperandsResult
+    from lazarus_introspect.probing.computation.operands import OperandsResult
 
 
 @writes_result

@@ -11,8 +11,8 @@ from lazarus_introspect.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lazarus_introspect.probing.computation.problems import Share
     from lazarus_introspect.probing.findings import ProbeScore, PromptSetResult
-    from lazarus_introspect.probing.problems import Share
 
 Labelled = Annotated[
     Path,

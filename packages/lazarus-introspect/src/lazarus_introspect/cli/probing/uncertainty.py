@@ -10,7 +10,7 @@ from lazarus_introspect.cli.outputs import Outputs, writes_result
 from lazarus_introspect.cli.probing.options import settings_of, show_set_head
 
 if TYPE_CHECKING:
-    from lazarus_introspect.probing.findings import CalibrationFigures, UncertaintyResult
+    from lazarus_introspect.probing.uncertainty_results import CalibrationFigures, UncertaintyResult
 
 
 @writes_result

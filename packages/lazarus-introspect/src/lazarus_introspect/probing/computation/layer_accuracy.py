@@ -12,8 +12,7 @@ from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.pictures import Part, bars, lines
-from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.probing.computation.problems import (
     TEMPLATE,
     Share,
     answer_problems,
@@ -21,6 +20,7 @@ from lazarus_introspect.probing.problems import (
     seeded_problems,
     share_of,
 )
+from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
 from lazarus_introspect.statistics import benjamini_hochberg
 
 

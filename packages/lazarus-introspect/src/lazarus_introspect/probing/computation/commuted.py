@@ -20,9 +20,7 @@ from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.analysis.tokens import read_prompt
 from lazarus_introspect.pictures import Part, heatmap
-from lazarus_introspect.probing.features import read_features, site_names
-from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.probing.computation.problems import (
     TEMPLATE,
     Answers,
     Problem,
@@ -33,6 +31,8 @@ from lazarus_introspect.probing.problems import (
     check_values,
     share_of,
 )
+from lazarus_introspect.probing.features import read_features, site_names
+from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
 from lazarus_introspect.probing.scores import permutation_p
 from lazarus_models import LoadedModel
 

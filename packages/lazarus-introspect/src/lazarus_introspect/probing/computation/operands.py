@@ -25,10 +25,8 @@ from pydantic import Field
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.pictures import Part, heatmap
-from lazarus_introspect.probing.features import read_features, site_names
-from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
-from lazarus_introspect.probing.linear import basis, ridge
-from lazarus_introspect.probing.problems import (
+from lazarus_introspect.probing.computation.operand_probes import identity_probe, one_hot_tokens, value_probe
+from lazarus_introspect.probing.computation.problems import (
     TEMPLATE,
     Problem,
     Share,
@@ -38,11 +36,12 @@ from lazarus_introspect.probing.problems import (
     check_values,
     share_of,
 )
+from lazarus_introspect.probing.features import read_features, site_names
+from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
 from lazarus_introspect.probing.scores import permutation_p
 from lazarus_introspect.statistics import benjamini_hochberg, sign_flip_p
 
 Numbers = NDArray[np.float64]
-_VALUE_FOLDS = 4
 _VARIANCE = 0.9
 """Share of the variance that the compared subspaces have."""
 _SUBSPACES = 100
@@ -333,10 +332,10 @@ def _operand(
     rng = np.random.default_rng([seed, 14])
     true = np.asarray(values, float)
     labels = np.stack([true, *(rng.permutation(true) for _ in range(permutations))], axis=1)  # (A, P)
-    score, errors = _value_probe(states, labels)
+    score, errors = value_probe(states, labels)
     word_score = word_errors = None
     if lexical is not None:
-        word_score, word_errors = _value_probe(lexical, labels[:, :1])
+        word_score, word_errors = value_probe(lexical, labels[:, :1])
     better = None
     if word_errors is not None:
         better = float(sign_flip_p((word_errors - errors[:, :1]), seed=seed, permutations=4000)[0])
@@ -348,67 +347,7 @@ def _operand(
         p=(p := permutation_p(float(score[0]), score[1:])),
         q=p,
         lexical_p=better,
-        identity_accuracy=_identity_probe(states),
+        identity_accuracy=identity_probe(states),
         identity_chance=1 / len(true),
-        identity_lexical=None if lexical is None else _identity_probe(lexical),
+        identity_lexical=None if lexical is None else identity_probe(lexical),
     )
-
-
-def _halves(count: int) -> list[NDArray[np.bool_]]:
-    """Values of the other operand, split into every second one and the rest."""
-    even = np.arange(count) % 2 == 0
-    return [even, ~even]
-
-
-def _value_probe(states: Numbers, labels: Numbers) -> tuple[Numbers, Numbers]:
-    """R2 of value probes at unseen values and unseen other operands, (P,), and the squared errors of each value, (A, P).
-
-    Args:
-        states: (A, B, d).
-        labels: Value of each first operand, for each problem, (A, P).
-    """
-    errors, totals = np.zeros_like(labels), np.zeros_like(labels)
-    count, width = states.shape[1], states.shape[2]
-    for fold in range(_VALUE_FOLDS):
-        is_new = np.arange(len(labels)) % _VALUE_FOLDS == fold
-        for is_trained in _halves(count):
-            train, test = states[~is_new][:, is_trained], states[is_new][:, ~is_trained]
-            base = basis(train.reshape(-1, width), test.reshape(-1, width))
-            target = np.repeat(labels[~is_new], train.shape[1], axis=0)
-            predicted = ridge(base, target[..., None]).test[..., 0].reshape(test.shape[0], test.shape[1], -1)
-            errors[is_new] += ((predicted - labels[is_new][:, None]) ** 2).mean(axis=1)
-            totals[is_new] += (labels[~is_new].mean(axis=0) - labels[is_new]) ** 2
-    return 1 - errors.sum(axis=0) / totals.sum(axis=0), errors
-
-
-def _identity_probe(states: Numbers) -> float:
-    """The accuracy of a probe for which value it is, trained at half of the other operands and tested at the rest."""
-    right: list[float] = []
-    side = len(states)
-    for is_trained in _halves(states.shape[1]):
-        train, test = states[:, is_trained], states[:, ~is_trained]
-        base = basis(train.reshape(-1, states.shape[2]), test.reshape(-1, states.shape[2]))
-        target = np.repeat(2 * np.eye(side) - 1, train.shape[1], axis=0)[:, None]
-        found = ridge(base, target).test[:, 0].argmax(axis=1)
-        right.append(float((found == np.repeat(np.arange(side), test.shape[1])).mean()))
-    return float(np.mean(right))
-
-
-def one_hot_tokens(rows: Sequence[Sequence[int]]) -> Numbers:
-    """Which token is at each position, counted from the start and from the end, (n, V).
-
-    Args:
-        rows: Token ids of each prompt.
-    """
-    sets = [
-        {
-            *((place, token) for place, token in enumerate(row)),
-            *((place - len(row), token) for place, token in enumerate(row)),
-        }
-        for row in rows
-    ]
-    known = {each: number for number, each in enumerate(sorted({each for own in sets for each in own}))}
-    found = np.zeros((len(rows), len(known)))
-    for number, own in enumerate(sets):
-        found[number, [known[each] for each in own]] = 1
-    return found

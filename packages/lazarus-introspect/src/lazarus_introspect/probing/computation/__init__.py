@@ -1,0 +1,1 @@
+"""Arithmetic in a model: accuracy by layer, directions of operands, commuted pairs."""
