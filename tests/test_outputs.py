@@ -139,6 +139,7 @@ COMMANDS: dict[str, list[str]] = {
             "uncertainty": ["-p", "a", "--raw"],
         }.items()
     },
+    "introspect directions": ["lda.json", "ridge.json", "--html", "@"],
     "introspect weight-diff": ["model", "model", "--html", "@"],
     "introspect activation-diff": ["model", "model", "-p", "abcd", "--raw", "--html", "@"],
     "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
@@ -244,6 +245,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), Path("routed"))
         export_gguf(with_byte_level(init_model("nano", load_tokenizer("byte"), seed=0), GPT2), Path("model.gguf"))
         assert call("tokenkit lengths build", ["-t", "model", *DATA, "-o", "lengths.jsonl"]) == 0
+        probe = ["-m", "model", "-d", "labelled.jsonl", "--layers", "1", "--raw", "--permutations", "19"]
+        for name in ("lda", "ridge"):
+            assert call("introspect probe", [*probe, "--direction", name, "-o", f"{name}.json"]) == 0
         assert call("plan build", ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "plan"]) == 0
         assert call("train sft", [each.replace("@", "run") for each in TRAIN]) == 0
     return folder

@@ -65,6 +65,10 @@ def _inputs(steps: int) -> list[str]:
         f"{build} --mode padded -b 4000 -o padded",
         "train sft --model model --data rows.jsonl --data held.jsonl --batch-plan mixed"
         f" --max-steps {min(steps, 8)} --learning-rate 3e-3 -o mixture",
+        *(
+            f"introspect probe -m model -d labelled.jsonl --raw --permutations 19 --direction {name} -o {name}.json"
+            for name in ("lda", "ridge")
+        ),
         f"{train} --sample-prompt 'How much is 3 and 4?' --learning-rate 3e-3 -o fast",
         f"{train} --learning-rate 3e-4 -o slow",
     ]
@@ -118,6 +122,7 @@ def _pages() -> list[Page]:
         "moe specialists": "-m routed --layers 0 --permutations 99 --routers 19 --html",
         "moe ablate": "-m routed --layers 0 -p '7 + 8' --raw --html",
         "moe pipeline": "-m routed --layers 0-1 --num-prompts 1 --html",
+        "directions": "lda.json ridge.json --html",
         "probe": "-m model -d labelled.jsonl --raw --permutations 19 --html",
         "clusters": "-m model -d labelled.jsonl --raw --nulls 19 --html",
         "neurons": "-m model -d labelled.jsonl --raw --html",
@@ -129,7 +134,7 @@ def _pages() -> list[Page]:
         "weight-diff": "model other --html",
         "activation-diff": "model other -p 'How much' --raw --html",
     }.items():
-        of = ("routed" if name.startswith("moe") else "model",)
+        of = ("routed" if name.startswith("moe") else "lda" if name == "directions" else "model",)
         file = f"introspect-{name.replace(' ', '-')}"
         add("lazarus_introspect.pictures.document", file, f"introspect {name} {command}", *of)
     evolve = "introspect evolve fast -p 'How much is it?' --raw --html"
