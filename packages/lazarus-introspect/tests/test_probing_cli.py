@@ -97,7 +97,12 @@ def test_a_direction_goes_from_a_probe_to_steering(ask, tmp_path):
     assert code == 0 and "blocks.3.resid_pre" in shown
     code, shown, _ = ask("directions", "made/lda.json", "made/mean_difference.json")
     assert code == 0 and "(lda)" in shown and "percentile" in shown
-    found = json.loads(ask("directions", "made/lda.json", "made/mean_difference.json", "--json")[1])
+    shown = ask("directions", "made/lda.json", "made/mean_difference.json", "--json", "--html", "page.html")[1]
+    found = json.loads(shown)
+    assert found["command"]["settings"]["files"] == ["made/lda.json", "made/mean_difference.json"]
+    Path("result.json").write_text(shown, "utf-8")
+    assert "equal, bit for bit" in ask("replay", "result.json")[1]
+    assert ask("directions", "made/lda.json", "made/lda.json", "--html", "made/lda.json", "--force")[0] == 2
     assert found["cosines"][0][0] == pytest.approx(1) and 0 < found["cosines"][0][1] < 1
     (tmp_path / "mine.txt").write_text("mine", "utf-8")
     code, _, said = ask("probe", *probe, "--direction", "lda", "-o", "mine.txt")

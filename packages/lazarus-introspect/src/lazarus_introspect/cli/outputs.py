@@ -13,7 +13,7 @@ from lazarus_core.console import say, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lazarus_introspect.analysis.results import BaseResult
+    from lazarus_introspect.analysis.results import PlainResult
     from lazarus_introspect.pictures import Part
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -21,6 +21,8 @@ _Html = Annotated[Path | None, typer.Option("--html", help="Write the pictures o
 _Png = Annotated[
     Path | None, typer.Option("--png", help="Write the pictures as a PNG file (extra lazarus-introspect[png]).")
 ]
+_READ = ("model", "first", "second", "adapter", "data", "files", "run", "plan", "direction")
+"""Parameters that name what a command reads: no output replaces it."""
 NOT_SETTINGS = ("as_json", "html", "png", "output", "force", "quiet", "help")
 """Parameters that choose outputs: they change no number."""
 
@@ -39,7 +41,7 @@ class Outputs:
         """Whether pictures are asked for."""
         return self.html is not None or self.png is not None
 
-    def publish(self, result: "BaseResult") -> bool:
+    def publish(self, result: "PlainResult") -> bool:
         """Writes the files, and prints JSON if that was asked for.
 
         Args:
@@ -78,8 +80,7 @@ def _outputs(
     from lazarus_core.outputs import OutputKind, begins_with, check_output
 
     picture = OutputKind("a PNG of Lazarus", begins_with(r"\x89PNG\r\n\x1a\n.{0,400}Software\x00Lazarus"))
-    inputs = [Path(each) for name in ("model", "first", "second", "adapter") if (each := context.params.get(name))]
-    there = [each for each in inputs if each.exists()]
+    there = [each for each in _inputs(context) if each.exists()]
     if html is not None:
         check_output(html, PAGE, inputs=there, force=force)
     if png is not None:
@@ -88,6 +89,15 @@ def _outputs(
         check_output(png, picture, inputs=there, force=force)
         check_png()
     return Outputs(context, html, png, as_json)
+
+
+def _inputs(context: typer.Context) -> list[Path]:
+    """The paths that a command reads."""
+    found: list[Any] = []
+    for name in _READ:
+        value: Any = context.params.get(name) or []
+        found += value if isinstance(value, list | tuple) else [value]
+    return [Path(each) for each in found]
 
 
 writes_result = shared_options("outputs", _outputs)

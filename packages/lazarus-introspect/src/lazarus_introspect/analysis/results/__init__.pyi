@@ -2,6 +2,7 @@ from .activations import HooksResult as HooksResult
 from .activations import SiteActivation as SiteActivation
 from .base import RESULT_VERSION as RESULT_VERSION
 from .base import BaseResult as BaseResult
+from .base import PlainResult as PlainResult
 from .base import Result as Result
 from .heads import AttentionResult as AttentionResult
 from .heads import AttributionResult as AttributionResult

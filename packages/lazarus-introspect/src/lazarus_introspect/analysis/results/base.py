@@ -13,13 +13,12 @@ RESULT_VERSION = 1
 """Raised when a key of a result changes its meaning."""
 
 
-class BaseResult(Frozen):
+class PlainResult(Frozen):
     """Base of all results."""
 
     analysis: str
     """Name of the analysis: the command that computes it."""
     result_version: int = RESULT_VERSION
-    provenance: Provenance
     request: dict[str, Any]
     """Everything that the analysis was asked, so that it can be run again."""
     command: dict[str, Any] | None = None
@@ -28,7 +27,7 @@ class BaseResult(Frozen):
     @property
     def title(self) -> str:
         """Title of its page."""
-        return f"{self.analysis.capitalize()} of {self.provenance.model}"
+        return self.analysis.capitalize()
 
     def pictures(self) -> list[Part]:
         """The numbers as pictures."""
@@ -36,11 +35,7 @@ class BaseResult(Frozen):
 
     def about(self) -> dict[str, str]:
         """What it is of, as facts by name."""
-        origin = self.provenance
-        return {
-            "Model": f"{origin.model}, {origin.family}, {origin.parameters:,} parameters",
-            "Fingerprints": f"weights {origin.weights[:16]}, tokenizer {origin.tokenizer[:16]}",
-        }
+        return {}
 
     def to_html(self, *, origin: "Origin | None" = None) -> str:
         """The result as one HTML page that loads nothing.
@@ -55,6 +50,25 @@ class BaseResult(Frozen):
     def to_json(self) -> str:
         """The result as a JSON object; numbers that are not finite are null."""
         return self.model_dump_json()
+
+
+class BaseResult(PlainResult):
+    """Base of results of a model."""
+
+    provenance: Provenance
+
+    @property
+    def title(self) -> str:
+        """Title of its page."""
+        return f"{self.analysis.capitalize()} of {self.provenance.model}"
+
+    def about(self) -> dict[str, str]:
+        """What it is of, as facts by name."""
+        origin = self.provenance
+        return {
+            "Model": f"{origin.model}, {origin.family}, {origin.parameters:,} parameters",
+            "Fingerprints": f"weights {origin.weights[:16]}, tokenizer {origin.tokenizer[:16]}",
+        }
 
 
 class Result(BaseResult):

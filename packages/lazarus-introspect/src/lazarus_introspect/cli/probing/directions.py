@@ -1,20 +1,20 @@
 """The command `directions`: how much directions of probes agree."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import AsJson, Seed
-from lazarus_introspect.cli.outputs import command_of
+from lazarus_introspect.cli.options import Seed
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def directions(
-    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Directions that `probe -o` wrote, two or more.")],
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Compare directions by their cosines, against those of random directions.
 
@@ -23,30 +23,30 @@ def directions(
     from lazarus_core.console import show
     from lazarus_introspect.causal import load_direction
     from lazarus_introspect.probing import compare_vectors
+    from lazarus_introspect.probing.compared import ComparedDirection, DirectionsResult
     from lazarus_tokenkit.tables import aligned
 
     loaded = [load_direction(path) for path in files]
     found = compare_vectors([each.vector.astype(float) for each in loaded], seed=seed)
-    if as_json:
-        said = {
-            "analysis": "directions",
-            "command": command_of(context),
-            "request": {"files": [str(path) for path in files], "seed": seed},
-            "directions": [
-                {
-                    "site": each.site,
-                    "method": each.method,
-                    "negative": each.negative,
-                    "positive": each.positive,
-                    "weights": each.weights,
-                }
-                for each in loaded
-            ],
-            "cosines": found.cosines.tolist(),
-            "percentiles": found.percentiles.tolist(),
-            "p": found.p.tolist(),
-        }
-        show(json.dumps(said, ensure_ascii=False))
+    result = DirectionsResult(
+        analysis="directions",
+        request={"files": [str(path) for path in files], "seed": seed},
+        directions=tuple(
+            ComparedDirection(
+                name=each.name,
+                site=each.site,
+                method=each.method,
+                negative=each.negative,
+                positive=each.positive,
+                weights=each.weights,
+            )
+            for each in loaded
+        ),
+        cosines=tuple(map(tuple, found.cosines.tolist())),
+        percentiles=tuple(map(tuple, found.percentiles.tolist())),
+        p=tuple(map(tuple, found.p.tolist())),
+    )
+    if outputs.publish(result):
         return
     rows = [["direction", "direction", "cosine", "percentile", "p"]]
     for one in range(len(loaded)):
