@@ -129,6 +129,7 @@ COMMANDS: dict[str, list[str]] = {
             "moe specialists": ["--permutations", "99", "--routers", "19"],
         }.items()
     },
+    "introspect circuit export": ["-i", "ablation.json", "-o", "@"],
     "introspect weight-diff": ["model", "model", "--html", "@"],
     "introspect activation-diff": ["model", "model", "-p", "abcd", "--raw", "--html", "@"],
     "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
@@ -165,6 +166,8 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
+ABLATION = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
+"""A result that `circuit export` draws."""
 ALIKE = {each for each in COMMANDS if re.match("introspect (moe|weight|activation)", each)} - {"introspect moe route"}
 """Commands with the same outputs as `introspect moe route`: tried in a thorough run."""
 SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl", "gym export": ".py"}
@@ -230,6 +233,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
         said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
         save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), Path("routed"))
+        Path("ablation.json").write_text(json.dumps(ABLATION), "utf-8")
         export_gguf(with_byte_level(init_model("nano", load_tokenizer("byte"), seed=0), GPT2), Path("model.gguf"))
         assert call("tokenkit lengths build", ["-t", "model", *DATA, "-o", "lengths.jsonl"]) == 0
         assert call("plan build", ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "plan"]) == 0

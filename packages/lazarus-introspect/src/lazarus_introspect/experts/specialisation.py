@@ -68,6 +68,25 @@ def _residuals(counts: Numbers, members: Numbers) -> tuple[Numbers, Numbers]:
     return rest, np.sqrt(np.where(variance > 1e-12, variance, np.inf))
 
 
+def label_information(counts: Numbers, members: Numbers) -> Numbers:
+    """How much the use of an expert tells about a label, nats, (E, C): 0 if the label uses the expert less than others.
+
+    The mutual information of two yes-or-no facts of a token: whether it uses the expert, and whether its text has the label.
+    It is the effect size by which routers are compared; `label_excess` grows with consistency and saturates.
+
+    Args:
+        counts: Tokens of each text that use each expert, with the text's length in the last column, (S, E + 1).
+        members: 1 where a text has a label, else 0, (S, C).
+    """
+    lengths = counts[:, -1]
+    total, sizes = lengths.sum(), lengths @ members  # n, (C,)
+    inside, used = counts[:, :-1].T @ members, counts[:, :-1].sum(axis=0)[:, None]
+    outside = used - inside
+    with_label, without = inside / sizes, outside / np.maximum(total - sizes, 1)
+    within = (sizes * _binary_entropy(with_label) + (total - sizes) * _binary_entropy(without)) / total
+    return np.where(with_label > without, np.maximum(_binary_entropy(used / total) - within, 0), 0)
+
+
 def text_counts(chosen: Numbers, rows: Integers) -> Numbers:
     """Tokens of each text that use each expert, with the text's length in the last column, (S, E + 1).
 
