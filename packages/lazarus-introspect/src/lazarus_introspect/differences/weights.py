@@ -14,6 +14,7 @@ Singular values come from the eigenvalues of the smaller Gram matrix, so the cos
 
 import itertools
 from dataclasses import dataclass
+from math import exp
 from typing import Any, cast
 
 import numpy as np
@@ -186,4 +187,4 @@ def effective_rank(shares: Numbers) -> float:
     2.0
     """
     logs = np.log(np.where(shares > 0, shares, 1))
-    return float(np.round(np.exp(-float((shares * logs).sum())), 12))
+    return round(exp(-float((shares * logs).sum())), 12)
