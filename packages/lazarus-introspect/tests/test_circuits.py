@@ -94,6 +94,7 @@ def test_detectors_find_every_planted_circuit_and_none_in_random_models():
         ("attribution", "copy"),
         ("attribution", "induction"),
         ("attribution", "modular-addition"),
+        ("probes", "modular-addition"),
         ("experts", "routed-expert"),
     }
     assert [(each.detector, each.circuit) for each in found if each.planted and each.true_positive_rate != 1] == []

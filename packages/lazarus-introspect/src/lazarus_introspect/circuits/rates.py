@@ -4,6 +4,7 @@
 |---|---|---|---|
 | `heads`: `detect_heads` | `copy`, `induction` | the planted head of a kind | any head of a random model, by kind |
 | `attribution`: `attributed_components` | `copy`, `induction`, `modular-addition` | the component that writes the prediction | any component of a random model |
+| `probes`: `cross_validate` | `modular-addition` | the sum is read from the stream after the block, which no linear probe of a and b can | it is read from a random model |
 | `experts`: `identify_experts` | `routed-expert` | the planted expert as specialist of mathematics | any specialist of a random model |
 
 A false positive counts a random model once, however many components are detected in it. Intervals are those of Wilson, 95 %.
@@ -15,6 +16,7 @@ from math import sqrt
 import numpy as np
 
 from lazarus_introspect.analysis.settings import Frozen
+from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.circuits.attributed import Question, attributed_components
 from lazarus_introspect.circuits.planted import (
     MODULUS,
@@ -25,8 +27,11 @@ from lazarus_introspect.circuits.planted import (
     random_model,
 )
 from lazarus_introspect.experts.identify import IdentifyConfig, identify_experts
+from lazarus_introspect.metrics import numbers
+from lazarus_introspect.probing import LabelledPrompts, cross_validate, design
 from lazarus_introspect.reading.attention import KINDS, detect_heads
 
+DETECTORS = ("heads", "attribution", "probes", "experts")
 RATE = 0.05
 """The rate that all detectors state."""
 EXPERT_CONFIG = IdentifyConfig(rate=RATE, permutations=1999, token_permutations=99, random_routers=99)
@@ -98,7 +103,7 @@ def detector_rates(
     *,
     planted: int = 5,
     random: int = 40,
-    detectors: Sequence[str] = ("heads", "attribution", "experts"),
+    detectors: Sequence[str] = DETECTORS,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> list[DetectorRate]:
@@ -117,7 +122,8 @@ def detector_rates(
             progress(f"{name} on {circuit}")
         own = [planted_model(circuit, seed=seed + number) for number in range(planted)]
         others = [random_model(circuit, seed=seed + number) for number in range(random)]
-        found += {"heads": _heads, "attribution": _attribution, "experts": _experts}[name](circuit, own, others, seed)
+        run = {"heads": _heads, "attribution": _attribution, "probes": _probes, "experts": _experts}[name]
+        found += run(circuit, own, others, seed)
     return found
 
 
@@ -128,6 +134,7 @@ def _runs(detectors: Sequence[str]) -> Iterator[tuple[str, Circuit]]:
         ("attribution", "copy"),
         ("attribution", "induction"),
         ("attribution", "modular-addition"),
+        ("probes", "modular-addition"),
         ("experts", "routed-expert"),
     )
     return (each for each in every if each[0] in detectors)
@@ -219,6 +226,35 @@ def _copied(circuit: Circuit, rng: np.random.Generator, vocabulary: int, positiv
     if circuit == "copy":
         return Question((*others[:10], positive, others[10]), positive, negative)
     return Question((*others[:4], others[10], positive, *others[4:8], others[10]), positive, negative)
+
+
+def _probes(
+    circuit: Circuit, planted: Sequence[PlantedModel], random: Sequence[PlantedModel], seed: int
+) -> list[DetectorRate]:
+    """Whether a linear probe reads if the sum is small. Each a, and each b, has as many small sums: neither tells it."""
+    pairs = [(a, b) for a in range(MODULUS) for b in range(MODULUS)]
+    labels = LabelledPrompts(
+        tuple(f"{a} {b}" for a, b in pairs), tuple("small" if (a + b) % MODULUS < 5 else "large" for a, b in pairs)
+    )
+    plan = design(labels, pairs, [a for a, _ in pairs], permutations=99, seed=seed)
+
+    def reads(model: PlantedModel) -> bool:
+        first = addition_first_token(model.lm)
+        ids = [[first + a, first + b, first - 1] for a, b in pairs]
+        _, cache = run_with_cache(model.lm, ids, "blocks.0.resid_post")
+        return cross_validate(numbers(cache["resid_post", 0][:, -1]), plan).p <= RATE
+
+    return [
+        DetectorRate(
+            detector="probes",
+            circuit=circuit,
+            planted=len(planted),
+            found=sum(reads(model) for model in planted),
+            random=len(random),
+            false=sum(reads(model) for model in random),
+            rate=RATE,
+        )
+    ]
 
 
 def _experts(

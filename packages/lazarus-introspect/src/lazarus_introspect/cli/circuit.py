@@ -9,7 +9,7 @@ from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_introspect.cli.options import AsJson, Seed
 
-_DETECTORS = ("heads", "attribution", "experts")
+_DETECTORS = ("heads", "attribution", "probes", "experts")
 
 circuit_app = App(
     name="circuit",
@@ -60,7 +60,7 @@ def export(
 @circuit_app.command()
 def rates(
     detectors: Annotated[
-        str, typer.Option("--detectors", help="Run these: heads, attribution, experts, comma-separated.")
+        str, typer.Option("--detectors", help="Run these: heads, attribution, probes, experts, comma-separated.")
     ] = ",".join(_DETECTORS),
     planted: Annotated[
         int, typer.Option("--planted", min=1, max=10_000, help="Models with a circuit, for each detector and circuit.")
