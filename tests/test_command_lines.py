@@ -84,6 +84,8 @@ def make_inputs(folder: Path) -> None:
         commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
     commands.run([sys.executable, "-c", ROUTED], cwd=folder, check=True)
     (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": "q"}]), "utf-8")
+    ablation = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
+    (folder / "ablation.json").write_text(json.dumps(ablation), "utf-8")
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]

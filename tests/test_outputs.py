@@ -140,6 +140,7 @@ COMMANDS: dict[str, list[str]] = {
         }.items()
     },
     "introspect directions": ["lda.json", "ridge.json", "--html", "@"],
+    "introspect circuit export": ["-i", "ablation.json", "-o", "@"],
     "introspect weight-diff": ["model", "model", "--html", "@"],
     "introspect activation-diff": ["model", "model", "-p", "abcd", "--raw", "--html", "@"],
     "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
@@ -186,7 +187,9 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
-ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {"introspect analyze", "introspect moe route"}
+ABLATION = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
+"""A result that `circuit export` draws."""
+ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {"introspect analyze", "introspect moe route", "introspect circuit export"}
 """Commands with the same outputs as `introspect analyze`: tried in a thorough run."""
 SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl", "gym export": ".py"}
 """Of outputs whose name decides on their form; the others take any."""
@@ -253,6 +256,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
         said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
         save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), Path("routed"))
+        Path("ablation.json").write_text(json.dumps(ABLATION), "utf-8")
         export_gguf(with_byte_level(init_model("nano", load_tokenizer("byte"), seed=0), GPT2), Path("model.gguf"))
         assert call("tokenkit lengths build", ["-t", "model", *DATA, "-o", "lengths.jsonl"]) == 0
         probe = ["-m", "model", "-d", "labelled.jsonl", "--layers", "1", "--raw", "--permutations", "19"]

@@ -146,6 +146,7 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
         }.items()
         for name in (*names, "compression")
     },
+    ("introspect", "circuit", "rates"): {"planted": "1", "random": "1", "detectors": "attribution"},
     ("tokenizer", "encode"): {"output": "made/new.jsonl", "data": "data.jsonl"},
     ("introspect", "probe"): (probing := {"data": "labelled.jsonl", "layers": "1"}) | {"permutations": "19"},
     ("introspect", "neurons"): probing,

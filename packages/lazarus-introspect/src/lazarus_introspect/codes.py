@@ -201,4 +201,10 @@ CODES = {
         "Patterns have no vector for each token; the models have no such site in common",
         "Choose sites such as `blocks.*.resid_post`.",
     ),
+    "LI-E174": Code("No circuit has this name", "A typing error", "Choose a circuit that the message lists."),
+    "LI-E175": Code(
+        "A file is no result with a circuit",
+        "The result of another command, or an incomplete one",
+        "Give JSON that `ablate`, `moe ablate` or `attribute` printed with --json.",
+    ),
 }

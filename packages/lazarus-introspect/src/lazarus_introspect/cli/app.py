@@ -9,6 +9,7 @@ from lazarus_introspect.cli.activation_diff import activation_diff
 from lazarus_introspect.cli.analyze import analyze
 from lazarus_introspect.cli.attention import attention
 from lazarus_introspect.cli.attribute import attribute
+from lazarus_introspect.cli.circuit import circuit_app
 from lazarus_introspect.cli.compare import compare
 from lazarus_introspect.cli.evolve import evolve
 from lazarus_introspect.cli.hooks import hooks
@@ -51,6 +52,7 @@ for command in (
 
 for command in (weight_diff, activation_diff):
     app.command()(command)
+app.add_typer(circuit_app, name="circuit")
 app.add_typer(moe_app, name="moe")
 app.add_typer(moe_expert_app, name="moe-expert")
 

@@ -14,7 +14,8 @@ Singular values come from the eigenvalues of the smaller Gram matrix, so the cos
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from math import exp
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +133,7 @@ def tensor_difference(
     cosine = None
     if norms[0] > 0 and norms[1] > 0:
         cosine = 1.0 if is_unchanged else float(np.clip(sums.product / norms[0] / norms[1], -1, 1))
-    shares = None if spectrum is None else spectrum / spectrum.sum()
+    shares = None if spectrum is None or not spectrum.any() else spectrum / spectrum.sum()
     return TensorDifference(
         name=name,
         shape=before.shape,
@@ -149,18 +150,18 @@ def tensor_difference(
 
 
 def _array(tensor: mx.array) -> Singles:
-    return np.array(tensor.astype(mx.float32)).astype(np.float32, copy=False)
+    return cast("Singles", np.array(tensor.astype(mx.float32)))
 
 
 class _Sums:
     """Sums over two tensors, part by part in float64, so that memory has only one part twice as wide."""
 
     def __init__(self, before: Singles | Numbers, after: Singles | Numbers, *, has_spectrum: bool) -> None:
-        matrices = [
+        matrices: list[Singles | Numbers] = [
             each.reshape(-1, each.shape[-1]) if each.ndim > 1 else each.reshape(1, -1) for each in (before, after)
         ]
         if matrices[0].shape[0] < matrices[0].shape[1]:
-            matrices = [each.T for each in matrices]
+            matrices: list[Singles | Numbers] = [each.T for each in matrices]
         rows, columns = matrices[0].shape
         self.before = self.after = self.change = self.product = self.largest = 0.0
         self.gram = np.zeros((columns, columns)) if has_spectrum else None
@@ -173,7 +174,8 @@ class _Sums:
             self.after += float((two * two).sum())
             self.product += float((one * two).sum())
             self.change += float((change * change).sum())
-            self.largest = max(self.largest, float(np.abs(change).max(initial=0)))
+            if change.size:
+                self.largest = max(self.largest, float(change.max()), -float(change.min()))
             if self.gram is not None:
                 self.gram += change.T @ change
 
@@ -184,5 +186,5 @@ def effective_rank(shares: Numbers) -> float:
     >>> effective_rank(np.array([0.5, 0.5, 0.0]))
     2.0
     """
-    positive = shares[shares > 0]
-    return round(float(np.exp(-(positive * np.log(positive)).sum())), 12)
+    logs = np.log(np.where(shares > 0, shares, 1))
+    return round(exp(-float((shares * logs).sum())), 12)

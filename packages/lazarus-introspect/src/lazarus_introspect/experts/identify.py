@@ -56,12 +56,14 @@ class LabelPreference(Frozen):
     """The same as a share of the label's tokens; k/E if all experts were equal."""
     lift: float
     """The rate over the expert's rate in all texts."""
+    information: float
+    """How much the use of the expert tells about the label, nats; 0 without a preference."""
     p: float
     """Against shuffled labels."""
     q: float
     """p corrected for all experts and labels of the block."""
     router_p: float
-    """Against the strongest preference of random routers."""
+    """Of the information, against the largest one of any expert of random routers."""
     is_significant: bool
     """Whether the expert is a specialist of the label."""
 
@@ -129,7 +131,7 @@ class ExpertIdentification(Frozen):
     label_information: float
     """Mutual information of expert and label as a share of the entropy of the labels, in [0, 1]."""
     label_null: float
-    """Median over random routers of their strongest preference, in standard deviations."""
+    """Median over random routers of their strongest preference, nats; see `LabelPreference.information`."""
     expert_identities: tuple[ExpertIdentity, ...]
     """By number of the expert."""
     config: IdentifyConfig
@@ -279,6 +281,7 @@ class ExpertIdentifier:
                 count=int(test.counts[expert, place]),
                 rate=float(test.rates[expert, place]),
                 lift=float(test.lift[expert, place]),
+                information=float(null.information[expert, place]),
                 p=float(test.p[expert, place]),
                 q=float(test.q[expert, place]),
                 router_p=float(null.label_p[expert, place]),

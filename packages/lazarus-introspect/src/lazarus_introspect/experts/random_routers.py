@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from lazarus_introspect.experts.routing import Routing, moe_config
-from lazarus_introspect.experts.specialisation import label_excess, membership, text_counts, token_information
+from lazarus_introspect.experts.specialisation import label_information, membership, text_counts, token_information
 from lazarus_introspect.metrics import Numbers, numbers
 from lazarus_introspect.site_table import decoder_of
 from lazarus_models.backend import mx
 from lazarus_models.trees import part
+
+_CHUNK = 16
+"""Random routers computed at a time: one product for all is 3 times as fast as 16."""
 
 
 def router_weights(model: Any, layer: int) -> tuple[Numbers, Numbers]:
@@ -51,17 +54,22 @@ def random_choices(
     """
     experts, width = weight.shape
     size = min(experts, width)
-    basis, triangle = np.linalg.qr(weight.T)  # (D, size), (size, E)
-    del basis
+    triangle = np.linalg.qr(weight.T).R.astype(np.float32)  # (size, E)
     own = inputs.astype(np.float32)
-    for place in range(count):
-        rng = np.random.default_rng([seed, place])
-        frame, upper = np.linalg.qr(rng.standard_normal((width, size)))
-        frame = (frame * np.sign(np.diagonal(upper))).astype(np.float32)  # uniform over all frames
-        scores = (own @ frame) @ triangle.astype(np.float32) + bias.astype(np.float32)
-        chosen = np.zeros(scores.shape)
-        np.put_along_axis(chosen, np.argpartition(-scores, k - 1, axis=1)[:, :k], 1.0, axis=1)
-        yield chosen
+    for start in range(0, count, _CHUNK):
+        drawn = [
+            np.random.default_rng([seed, place]).standard_normal((width, size))
+            for place in range(start, min(start + _CHUNK, count))
+        ]
+        frames, upper = np.linalg.qr(np.stack(drawn))  # (c, D, size)
+        signs = np.sign(np.diagonal(upper, axis1=1, axis2=2))[:, None]  # they make the frames uniform over all
+        wide = (frames * signs).astype(np.float32).transpose(1, 0, 2).reshape(width, -1)
+        every = (own @ wide).reshape(len(own), len(drawn), size)
+        for place in range(len(drawn)):
+            scores = every[:, place] @ triangle + bias.astype(np.float32)
+            chosen = np.zeros(scores.shape)
+            np.put_along_axis(chosen, np.argpartition(-scores, k - 1, axis=1)[:, :k], 1.0, axis=1)
+            yield chosen
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,14 @@ class RouterNull:
     """Preferences of random routers, and p-values of the model's router."""
 
     routers: int
+    information: Numbers
+    """`label_information` of the model's router, (E, C)."""
     label_p: Numbers
     """(E, C): share of random routers whose strongest preference of any expert and label is at least this one."""
     token_p: Numbers
     """(E,): the same of the information about tokens."""
     label_null: float
-    """Median of the strongest preference of a random router, in standard deviations."""
+    """Median of the strongest preference of a random router, nats."""
     token_null: float
     """Median of the largest information about tokens of a random router."""
 
@@ -99,15 +109,16 @@ def router_null(
         count: Random routers; the smallest p-value is 1 / (count + 1).
     """
     _, members = membership(labels)
-    observed = label_excess(text_counts(routing.chosen, routing.rows), members)
+    observed = label_information(text_counts(routing.chosen, routing.rows), members)
     information = token_information(routing.chosen, routing.tokens)
     strongest, informed = np.zeros(count), np.zeros(count)
     choices = random_choices(inputs, *router, routing.experts_per_token, seed=seed, count=count)
     for place, chosen in enumerate(choices):
-        strongest[place] = label_excess(text_counts(chosen, routing.rows), members).max()
+        strongest[place] = label_information(text_counts(chosen, routing.rows), members).max()
         informed[place] = token_information(chosen, routing.tokens).max()
     return RouterNull(
         routers=count,
+        information=observed,
         label_p=_share_above(strongest, observed),
         token_p=_share_above(informed, information),
         label_null=float(np.median(strongest)),

@@ -45,27 +45,23 @@ class LabelTest:
     """Mutual information of choice and label as a share of the entropy of the labels, in [0, 1]."""
 
 
-def label_excess(counts: Numbers, members: Numbers) -> Numbers:
-    """T in standard deviations of its permutation null, (E, C): N_ic above what the expert's rate in all texts gives.
+def label_information(counts: Numbers, members: Numbers) -> Numbers:
+    """How much the use of an expert tells about a label, nats, (E, C): 0 if the label uses the expert less than others.
+
+    The mutual information of two yes-or-no facts of a token: whether it uses the expert, and whether its text has the label.
+    It is the effect size by which routers are compared; a statistic in standard deviations would saturate.
 
     Args:
         counts: Tokens of each text that use each expert, with the text's length in the last column, (S, E + 1).
         members: 1 where a text has a label, else 0, (S, C).
     """
-    rest, scale = _residuals(counts, members)
-    return (rest.T @ members) / scale
-
-
-def _residuals(counts: Numbers, members: Numbers) -> tuple[Numbers, Numbers]:
-    """Uses of each text above the expert's overall rate, (S, E), and the standard deviation of T's null, (E, C).
-
-    The standard deviation is infinite where T cannot vary.
-    """
     lengths = counts[:, -1]
-    rest = counts[:, :-1] - lengths[:, None] * (counts[:, :-1].sum(axis=0) / lengths.sum())  # columns sum to 0
-    texts, sizes = len(rest), members.sum(axis=0)
-    variance = (rest**2).sum(axis=0)[:, None] * sizes * (texts - sizes) / (texts * max(texts - 1, 1))
-    return rest, np.sqrt(np.where(variance > 1e-12, variance, np.inf))
+    total, sizes = lengths.sum(), lengths @ members  # n, (C,)
+    inside, used = counts[:, :-1].T @ members, counts[:, :-1].sum(axis=0)[:, None]
+    outside = used - inside
+    with_label, without = inside / sizes, outside / np.maximum(total - sizes, 1)
+    within = (sizes * _binary_entropy(with_label) + (total - sizes) * _binary_entropy(without)) / total
+    return np.where(with_label > without, np.maximum(_binary_entropy(used / total) - within, 0), 0)
 
 
 def text_counts(chosen: Numbers, rows: Integers) -> Numbers:
@@ -117,14 +113,14 @@ def label_test(
     found = counts[:, :-1].T @ members  # (E, C)
     rates = found / sizes
     rng = np.random.default_rng(seed)
-    observed, above = label_excess(counts, members), np.zeros(found.shape)
+    rest = counts[:, :-1] - counts[:, -1:] * (used / counts[:, -1].sum())  # uses above the overall rate, (S, E)
+    observed, above = rest.T @ members, np.zeros(found.shape)
     flat = members.argmax(axis=1)
-    rest, scale = _residuals(counts, members)
     for start in range(0, permutations, _CHUNK):
         size = min(_CHUNK, permutations - start)
         shuffled = rng.permuted(np.broadcast_to(flat, (size, len(flat))), axis=1)
         for label in range(members.shape[1]):
-            sums = (shuffled == label).astype(np.float64) @ rest / scale[:, label]  # (size, E)
+            sums = (shuffled == label).astype(np.float64) @ rest  # (size, E)
             above[:, label] += (sums >= observed[:, label] - 1e-9).sum(axis=0)
     p = (above + 1) / (permutations + 1)
     tested = used >= min_support

@@ -1,0 +1,10 @@
+from .attributed import AttributedComponent as AttributedComponent
+from .attributed import attributed_components as attributed_components
+from .graph import CircuitGraph as CircuitGraph
+from .graph import read_graph as read_graph
+from .planted import CIRCUITS as CIRCUITS
+from .planted import PlantedModel as PlantedModel
+from .planted import planted_model as planted_model
+from .planted import random_model as random_model
+from .rates import DetectorRate as DetectorRate
+from .rates import detector_rates as detector_rates
