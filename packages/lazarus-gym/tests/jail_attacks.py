@@ -194,6 +194,13 @@ def cached_code(canary: str):
     return 1.0
 
 
+def as_collections(canary: str):
+    exec("1 + (lambda: 1)()", {"__name__": "collections"})
+    globals()["__name__"] = "collections"
+    exec("1 + (lambda: 1)()")
+    return 1.0
+
+
 def not_json(canary: str):
     return {"a": object()}
 

@@ -113,6 +113,16 @@ def test_text_of_a_model_is_not_executed(jail: Jail, tmp_path: Path, text: str):
     assert not canary.exists()
 
 
+def test_libraries_that_make_code_of_their_own_work():
+    with Jail(
+        {"namedtuple": "collections:namedtuple", "replaced": "jail_attacks:as_collections"}, JailConfig(path=(HERE,))
+    ) as jail:
+        found = jail.call("namedtuple", "Point", ["x", "y"])
+        assert not found.attempts  # the class itself is no JSON
+        assert found.reason.startswith("TypeError")
+        assert jail.call("replaced", "").reason.startswith("it tried exec")
+
+
 @pytest.mark.parametrize("text", ["4", "2 + 2", "2**2", "16 ** 0.5", "-(-4)"])
 def test_arithmetic_is_evaluated(jail: Jail, text: str):
     assert jail.call("evaluates", "", text, {"answer": 4}, answer=text).value == 1.0
