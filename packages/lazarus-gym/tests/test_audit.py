@@ -98,6 +98,10 @@ def test_the_right_answer_is_no_canary(question: str, right: str):
     assert not any(is_same(text, right) for text in wrong_answers(question, right, "/none", {"right": right}).values())
 
 
+def test_the_path_of_the_canary_file_makes_no_answer_right():
+    assert len(wrong_answers("?", "7", "/tmp/x7", {})) == 15
+
+
 def gym(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
     """Runs the command in this process and returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["lazarus-gym", *args])
