@@ -40,7 +40,7 @@ NOT_RUN = {
     "apps/lazarus-cli/README.md": 1,
     "apps/lazarus-cli/docs/environment.md": 1,
     **{f"{package}/README.md": 1 for package in INSTALLATIONS},
-    "packages/lazarus-gym/README.md": 2,  # and a model of the hub
+    "packages/lazarus-gym/README.md": 4,  # and a model of the hub, reasoning-gym and TRL
     "packages/lazarus-plan/README.md": 3,  # and two trainers
 }
 """Number of blocks that are not run, by document."""

@@ -95,7 +95,7 @@ def write_by_descriptor(canary: str):
 
 
 def remove_file(canary: str):
-    Path(sys.executable).unlink()
+    Path(canary).with_name("victim").unlink()
     return 1.0
 
 
@@ -132,7 +132,7 @@ def use_ctypes(canary: str):
 
 
 def kill_parent(canary: str):
-    os.kill(os.getppid(), 9)
+    os.kill(os.getppid(), 0)  # a probe: the tests go on if it is not refused
     return 1.0
 
 
@@ -191,6 +191,13 @@ CACHED = compile("1 + 1", "<cached>", "exec")
 
 def cached_code(canary: str):
     exec(CACHED)
+    return 1.0
+
+
+def as_collections(canary: str):
+    exec("1 + (lambda: 1)()", {"__name__": "collections"})
+    globals()["__name__"] = "collections"
+    exec("1 + (lambda: 1)()")
     return 1.0
 
 

@@ -31,7 +31,7 @@ from lazarus_gym.audit import (
 )
 from lazarus_gym.audit.canaries import is_same, wrong_answers
 from lazarus_gym.environments import GAMES
-from lazarus_gym.errors import AuditError
+from lazarus_gym.errors import AuditError, OpenEnvError, SamplesError
 from lazarus_gym.exports import ExportConfig, export_tasks
 from lazarus_gym.openenv import OpenEnvConfig
 from lazarus_gym.servers import OpenEnvServerConfig, serve_openenv
@@ -96,6 +96,10 @@ def test_there_are_fifteen_canaries_of_different_names():
 @given(st.text(max_size=30), st.text(min_size=1, max_size=30))
 def test_the_right_answer_is_no_canary(question: str, right: str):
     assert not any(is_same(text, right) for text in wrong_answers(question, right, "/none", {"right": right}).values())
+
+
+def test_the_path_of_the_canary_file_makes_no_answer_right():
+    assert len(wrong_answers("?", "7", "/tmp/x7", {})) == 15
 
 
 def gym(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
@@ -239,6 +243,38 @@ def test_an_unknown_target_is_one_line(target: str, code: str, words: str):
         find_target(target)
     assert found.value.code == code
     assert "\n" not in found.value.message
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "words"),
+    [
+        ("lazarus:*", {"python": Path("python")}, "`python` is of reasoning-gym"),
+        ("lazarus:*", {"environment": "sudoku"}, "`environment` is of an OpenEnv server"),
+        ("ws://localhost:1", {"python": Path("python")}, "`python` is of reasoning-gym"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(target: str, arguments: dict[str, Any], words: str):
+    with pytest.raises(AuditError, match=words) as found:
+        find_target(target, **arguments)
+    assert found.value.code == "LG-E137"
+
+
+def test_files_that_hold_no_tasks_are_refused(tmp_path: Path):
+    (tmp_path / "tasks.jsonl").write_text("{}\n")
+    (tmp_path / "tasks.py").write_text("ROWS = []\n")
+    with pytest.raises(SamplesError, match=r"tasks.jsonl:1: not a task"):
+        find_target(str(tmp_path / "tasks.jsonl"))
+    with pytest.raises(SamplesError, match=r"train.jsonl does not exist"):
+        find_target(str(tmp_path))
+    with pytest.raises(AuditError, match="has no task") as found:
+        audit_subjects(find_target(str(tmp_path / "tasks.py")))
+    assert found.value.code == "LG-E135"
+
+
+def test_no_server_is_one_line():
+    config = OpenEnvConfig(address="ws://127.0.0.1:1", retries=0)
+    with pytest.raises(OpenEnvError, match="cannot connect"):
+        audit_subjects(AuditTarget("ws://127.0.0.1:1", "", address=config))
 
 
 def test_an_unknown_task_is_one_line():

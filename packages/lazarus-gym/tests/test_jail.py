@@ -50,10 +50,12 @@ def test_there_are_more_than_twenty_attacks():
     "name", thinned(ATTACKS, [each for each in ATTACKS if each not in ("fork_bomb", "endless_regex")])
 )
 def test_an_attack_reaches_nothing_and_the_next_verdict_is_right(jail: Jail, tmp_path: Path, name: str):
-    canary = tmp_path / "canary"
+    canary, victim = tmp_path / "canary", tmp_path / "victim"
+    victim.touch()
     found = jail.call(name, str(canary))
     time.sleep(0.01 if name in ("os_system", "subprocess_run", "posix_spawn", "class_walk") else 0)
     assert not canary.exists()
+    assert victim.exists()
     assert not (Path("/tmp") / "canary").exists()
     if name in HARMLESS:
         assert (found.status, found.value) == ("ok", 0.0)
@@ -109,6 +111,16 @@ def test_text_of_a_model_is_not_executed(jail: Jail, tmp_path: Path, text: str):
     found = jail.call("evaluates", "", answer, {"answer": 4}, answer=answer)
     assert (found.status, found.value) == ("aborted", None), found
     assert not canary.exists()
+
+
+def test_libraries_that_make_code_of_their_own_work():
+    with Jail(
+        {"namedtuple": "collections:namedtuple", "replaced": "jail_attacks:as_collections"}, JailConfig(path=(HERE,))
+    ) as jail:
+        found = jail.call("namedtuple", "Point", ["x", "y"])
+        assert not found.attempts  # the class itself is no JSON
+        assert found.reason.startswith("TypeError")
+        assert jail.call("replaced", "").reason.startswith("it tried exec")
 
 
 @pytest.mark.parametrize("text", ["4", "2 + 2", "2**2", "16 ** 0.5", "-(-4)"])
@@ -296,6 +308,52 @@ def test_a_forgotten_jail_leaves_nothing():
     assert not folder.exists()
     assert process is not None
     assert not is_alive(process)
+
+
+HOOK_ALONE = """
+import os, sys
+sys.path[:0] = sys.argv[1:3]
+from inside.audit_hook import Guard
+import jail_attacks, socket, threading, subprocess, ctypes, resource
+folder, names = sys.argv[3], sys.argv[4].split(",")
+os.chdir(folder)
+guard = Guard(folder)
+guard.install()
+for name in names:
+    guard.begin(trusts_text=False, marker="")
+    try:
+        getattr(jail_attacks, name)(os.path.join(os.path.dirname(folder), "canary"))
+    except PermissionError:
+        pass
+    print(name, bool(guard.attempts))
+"""
+ACTIONS = (
+    *("os_system", "subprocess_run", "posix_spawn", "exec_replaces", "fork", "write_file"),
+    *("write_by_descriptor", "remove_file", "link_out", "open_socket", "look_up_name", "use_ctypes", "kill_parent"),
+    *("class_walk", "trace", "raise_limits", "new_hook", "compiled_as_file", "cached_code"),
+)
+"""Attacks that end in an audit event; Python 3.11 has none for threads, which the kernel refuses on Linux."""
+
+
+def test_the_audit_hook_refuses_without_the_kernel(tmp_path: Path):
+    import lazarus_gym.jail.jail as module
+
+    folder = tmp_path / "jail"
+    folder.mkdir()
+    (tmp_path / "victim").touch()
+    words = [
+        sys.executable,
+        "-c",
+        HOOK_ALONE,
+        str(Path(module.__file__).parent),
+        str(HERE),
+        str(folder),
+        ",".join(ACTIONS),
+    ]
+    found = dict(line.split() for line in subprocess.check_output(words, timeout=30, text=True).splitlines())
+    assert found == dict.fromkeys(ACTIONS, "True")
+    assert not (tmp_path / "canary").exists()
+    assert (tmp_path / "victim").exists()
 
 
 BARE = """

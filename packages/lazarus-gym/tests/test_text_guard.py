@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_gym.jail import unsafe_reason
+from lazarus_gym.jail.inside.text_guard import SYMPY
 
 VALUES = st.recursive(
     st.integers(-(10**9), 10**9) | st.text(max_size=5) | st.booleans() | st.none(),
@@ -83,3 +84,25 @@ def test_refused_text_has_a_reason(text: str, words: str):
 def test_answers_of_algebra_pass():
     for text in ("-exp(x)*sin(x) + C", "x**2 + 3*x*y - 1/2", "C + 5*x**3/3", "x**(1/2)", "-12*x1 + 4"):
         assert unsafe_reason(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_safe"),
+    [
+        ("Integer (2 )*Symbol ('x' )**Integer (2 )+Float ('1.5' )", True),
+        ("sin (Symbol ('x' ))/Integer (3 )", True),
+        ("Integer (9 )**Integer (9 )**Integer (9 )", False),
+        ("Integer (9 )**Integer (999999 )", False),
+        ("Symbol ('x' )**Symbol ('y' )", False),
+        ("Function ('f' )(Integer (1 ))", False),
+        ("Symbol ('x' ).func", False),
+        ("Symbol (Symbol ('x' ))", False),
+        ("Symbol (*'x')", False),
+        ("Symbol ('x', integer=True)", False),
+        ("Symbol ('" + "x" * 65 + "')", False),
+        ("eval ('1')", False),
+    ],
+)
+def test_what_sympy_makes_of_arithmetic_passes_where_it_is_allowed(text: str, is_safe: bool):
+    assert (unsafe_reason(text, SYMPY) is None) == is_safe
+    assert unsafe_reason(text) is not None

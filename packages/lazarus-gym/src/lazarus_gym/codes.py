@@ -82,6 +82,11 @@ CODES = {
         "It is no dependency of lazarus-gym",
         "Install it into an environment of its own, and name the Python of that environment.",
     ),
+    "LG-E137": Code(
+        "An argument has no effect on the target of an audit",
+        "`python` or `environment` with a target that does not use it",
+        "Omit it, or give the target that the message names.",
+    ),
     "LG-E140": Code(
         "A puzzle server cannot be reached",
         "No server is running there, or a wrong port",

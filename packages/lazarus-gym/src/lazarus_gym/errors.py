@@ -6,7 +6,7 @@ GymError                      bad input or usage                     exit 2
 ├── RewardError               a reward is unknown or fails           LG-E12x
 ├── EnvironmentUseError       an environment is used wrongly         LG-E130 to LG-E132
 ├── JailError                 a worker cannot start or be called     LG-E133 to LG-E134
-├── AuditError                tasks cannot be audited                LG-E135 to LG-E136
+├── AuditError                tasks cannot be audited                LG-E135 to LG-E137
 ├── WireError                 a puzzle server fails or cannot play   LG-E14x
 │   └── OpenEnvError          an OpenEnv server fails                LG-E17x
 ├── EpisodeError              episodes cannot be collected           LG-E15x

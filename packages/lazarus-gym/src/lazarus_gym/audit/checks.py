@@ -117,6 +117,11 @@ class _Audit:
     def _judge(self, jail: AuditWorker, name: str) -> None:
         """Checks the rewards of right and wrong answers."""
         items = [found for index in range(self._config.items) if (found := self._item(jail, name, index)) is not None]
+        if not items and self._target.is_file:
+            reason = self._found[name, "item"].message
+            raise AuditError(
+                f"{self._target.name} has no task ({reason}): give a file of `gym export`, or of `generate`", "LG-E135"
+            )
         if items and not any(each.answer for each in items):
             self._add(name, "no_oracle", "no right answer is known")
         for each in items:

@@ -67,6 +67,9 @@ class OpenEnvWorker:
             answer: Not used.
             marker: Not used.
             trusts_text: Not used.
+
+        Raises:
+            OpenEnvError: There is no server (LG-E171 to LG-E174).
         """
         functions: dict[str, Callable[..., Any]] = {
             "names": self._names,
@@ -78,6 +81,8 @@ class OpenEnvWorker:
             return JailResult("ok", functions[target](*args))
         except OpenEnvError as error:
             self.close()
+            if target == "names":  # not a fault of a task: there is no server
+                raise
             return JailResult("aborted", reason=error.message, is_crash=error.code == _REFUSED)
 
     def _names(self) -> list[str]:

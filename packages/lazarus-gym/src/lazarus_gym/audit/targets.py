@@ -12,6 +12,7 @@ from lazarus_core.plugins import near_name
 from lazarus_gym.environments.jailed import NOT_INSTALLED, REASONING_GYM
 from lazarus_gym.errors import AuditError
 from lazarus_gym.jail import Jail, JailConfig, JailResult, Protections
+from lazarus_gym.samples import read_tasks
 
 if TYPE_CHECKING:
     from lazarus_gym.openenv import OpenEnvConfig
@@ -95,6 +96,11 @@ class AuditTarget:
     address: "OpenEnvConfig | None" = None
     wall_s: float = 60.0
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the tasks come from a file."""
+        return self.module in (_FILE_MODULE, _EXPORT_MODULE)
+
     def worker(self, hash_seed: int = 0) -> AuditWorker:
         """A worker of the functions.
 
@@ -146,25 +152,35 @@ def find_target(target: str, *, python: Path | None = None, environment: str | N
         python: Python in which reasoning-gym, or what an exported file imports, is installed; None for the one that runs.
 
     Raises:
-        AuditError: The target is none of these (LG-E135), or reasoning-gym is not installed (LG-E136).
+        AuditError: The target is none of these (LG-E135), reasoning-gym is not installed (LG-E136), or an argument has no
+            effect on the target (LG-E137).
+        SamplesError: A file of tasks cannot be read (LG-E110 to LG-E114).
         OpenEnvError: The address is no such address (LG-E170).
     """
     collection, colon, names = target.partition(":")
     wanted = None if names in ("*", "") else tuple(name.strip() for name in names.split(","))
+    is_address = target.startswith(("ws://", "wss://", "http://", "https://"))
+    path = Path(target)
+    is_export = path.suffix == ".py" and path.is_file()
+    if environment is not None and not is_address:
+        raise AuditError(f"{target}: `environment` is of an OpenEnv server: omit it, or give an address", "LG-E137")
+    if python is not None and collection != REASONING_GYM and not is_export:
+        raise AuditError(
+            f"{target}: `python` is of reasoning-gym and of exported files: omit it, or give such a target", "LG-E137"
+        )
     if collection == OWN:
         return AuditTarget(target, _OWN_MODULE, wanted)
     if collection == REASONING_GYM:
         if python is None and find_spec("reasoning_gym") is None:
             raise AuditError(NOT_INSTALLED, "LG-E136")
         return AuditTarget(target, _REASONING_MODULE, wanted, _runnable(python), ("reasoning_gym",))
-    if target.startswith(("ws://", "wss://", "http://", "https://")):
+    if is_address:
         from lazarus_gym.openenv import OpenEnvAddress, OpenEnvConfig
 
         OpenEnvAddress.parse(target)
         config = OpenEnvConfig(address=target, environment=environment)
         return AuditTarget(target, "", address=config)
-    path = Path(target)
-    if path.suffix == ".py" and path.is_file():
+    if is_export:
         return AuditTarget(
             target,
             _EXPORT_MODULE,
@@ -175,6 +191,8 @@ def find_target(target: str, *, python: Path | None = None, environment: str | N
             path=(path.resolve().parent,),
         )
     if path.exists():
+        for name in ("train.jsonl", "eval.jsonl") if path.is_dir() else ("",):
+            read_tasks(path / name)
         return AuditTarget(target, _FILE_MODULE, (str(path.resolve()),), has_splits=path.is_dir())
     from lazarus_gym.audit.own_tasks import names as own_names
 
@@ -182,7 +200,7 @@ def find_target(target: str, *, python: Path | None = None, environment: str | N
         return AuditTarget(target, _OWN_MODULE, (target,))
     raise AuditError(
         f"{target!r} cannot be audited{near_name(target, own_names())}: give lazarus:*, lazarus:NAME, reasoning-gym:*, "
-        "reasoning-gym:NAME, or a file or folder of tasks",
+        "reasoning-gym:NAME, a file or folder of tasks, a file of `gym export`, or the address of an OpenEnv server",
         "LG-E135",
     )
 

@@ -78,8 +78,9 @@ class WorkerProcess:
             self.end()
             if not isinstance(error, WorkerBroken | KeyError):
                 raise
+            modules = ", ".join(dict.fromkeys(each.partition(":")[0] for each in targets.values()))
             raise JailError(
-                f"the worker of {', '.join(targets.values())} cannot start ({error}): correct the modules, `python` or `path`",
+                f"the worker of {modules} cannot start ({error}): correct the modules, `python` or `path`",
                 "LG-E133",
             ) from error
         has_sandbox = _sandbox() is not None

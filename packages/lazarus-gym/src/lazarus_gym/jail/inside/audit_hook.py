@@ -8,10 +8,10 @@ import ast
 import os
 import sys
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
-from .text_guard import unsafe_reason
+from .text_guard import SYMPY, unsafe_reason
 
 MAX_ATTEMPTS = 20
 """Attempts that a reply lists."""
@@ -34,6 +34,8 @@ _REFUSED_FAMILIES = (
     *("shutil.", "tempfile.", "syslog.", "winreg.", "msvcrt.", "_winapi."),
 )
 _REFUSED_IMPORTS = frozenset({"ctypes", "_ctypes", "socket", "_socket", "subprocess", "_posixsubprocess", "mlx"})
+_CODE_MAKERS = frozenset({"sympy.polys.monomials", "dataclasses", "collections"})
+"""Modules that make and execute code of their own, from names that they check."""
 _PLAIN_TYPES = (str, bytes, int, type(None))
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -140,7 +142,9 @@ class Guard:
         if self._trusts_text:
             return
         is_text = name.startswith("<") and not name.startswith("<frozen ")
-        if name in self._unsafe_names or (is_text and not self._compiled_safe):
+        is_unsafe = name in self._unsafe_names or (is_text and not self._compiled_safe)
+        # The caller of the hook's caller; `inspect` would take longer to import than a worker to start.
+        if is_unsafe and not _is_code_maker(sys._getframe(2)):  # pyright: ignore[reportPrivateUsage]
             self._refuse("exec", (" ".join(_words(code)),))
 
 
@@ -149,7 +153,7 @@ def _is_safe(source: Any) -> bool:
         text = source if isinstance(source, str) else bytes(source).decode()
     except (TypeError, ValueError, UnicodeDecodeError):
         return False  # a syntax tree: nobody knows what is in it
-    return unsafe_reason(text) is None or _only_imports_what_is_loaded(text)
+    return unsafe_reason(text, SYMPY) is None or _only_imports_what_is_loaded(text)
 
 
 def _only_imports_what_is_loaded(text: str) -> bool:
@@ -178,6 +182,13 @@ def _is_file(source: Any, name: str) -> bool:
     except (OSError, TypeError, ValueError):
         return False
     return found == (source.encode() if isinstance(source, str) else source)
+
+
+def _is_code_maker(frame: FrameType) -> bool:
+    """Whether the frame that executes code is one of a module that makes its own."""
+    name = frame.f_globals.get("__name__")
+    module = sys.modules.get(name) if name in _CODE_MAKERS else None
+    return module is not None and frame.f_code.co_filename == module.__file__
 
 
 def _contains(code: CodeType, marker: str) -> bool:

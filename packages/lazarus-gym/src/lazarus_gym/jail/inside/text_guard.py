@@ -39,6 +39,8 @@ FUNCTIONS = frozenset(
     )
 )
 """Functions that may be called with one argument; answers of calculus need them."""
+SYMPY = frozenset(("Symbol", "Integer", "Float", "Rational"))
+"""Constructors that sympy's parser puts around names and numbers before it evaluates a text."""
 _VARIABLE = re.compile(r"[A-Za-z][0-9]{0,2}", re.ASCII)
 _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
 
@@ -47,13 +49,17 @@ class UnsafeText(ValueError):
     """The text is more than literals and arithmetic."""
 
 
-def unsafe_reason(text: str) -> str | None:
+def unsafe_reason(text: str, constructors: frozenset[str] = frozenset()) -> str | None:
     """Why evaluating a text could do more than give a number, text or container; None where it could not.
 
     >>> unsafe_reason("[1, (2 + x) / 3, 'a']") is None
     True
     >>> unsafe_reason("__import__('os')"), unsafe_reason("9**9**9")
     ('a call', 'a power that is too large')
+
+    Args:
+        text: The text.
+        constructors: Names that may be called with constants, such as `SYMPY`.
     """
     if len(text) > MAX_CHARS:
         return f"more than {MAX_CHARS} characters"
@@ -64,7 +70,7 @@ def unsafe_reason(text: str) -> str | None:
             return f"more than {MAX_BRACKETS} nested brackets"
     try:
         tree = ast.parse(text.strip(), mode="eval")
-        _check(tree.body, 0)
+        _check(tree.body, 0, constructors)
     except UnsafeText as error:
         return str(error)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
@@ -72,7 +78,7 @@ def unsafe_reason(text: str) -> str | None:
     return None
 
 
-def _check(node: ast.expr, depth: int) -> int:
+def _check(node: ast.expr, depth: int, constructors: frozenset[str]) -> int:
     """Checks a node and returns the bits that its number can have."""
     if depth > MAX_DEPTH:
         raise UnsafeText(f"more than {MAX_DEPTH} nested operations")
@@ -85,32 +91,37 @@ def _check(node: ast.expr, depth: int) -> int:
             return _FREE_BITS
         case ast.List() | ast.Tuple() | ast.Set():
             for each in node.elts:
-                _check(each, depth + 1)
+                _check(each, depth + 1, constructors)
             return _FREE_BITS
         case ast.Dict():
             for each in (*node.keys, *node.values):
                 if each is None:
                     raise UnsafeText("an unpacked dictionary")
-                _check(each, depth + 1)
+                _check(each, depth + 1, constructors)
             return _FREE_BITS
         case ast.UnaryOp(op=ast.UAdd() | ast.USub()):
-            return _check(node.operand, depth + 1)
+            return _check(node.operand, depth + 1, constructors)
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
-            _check(argument, depth + 1)
+            _check(argument, depth + 1, constructors)
             return _FREE_BITS
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in constructors:
+            values = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            if len(values) < len(node.args) or any(isinstance(each, str) and len(each) > 64 for each in values):
+                raise UnsafeText("a call")
+            return _bounded(max([_FREE_BITS, *(each.bit_length() for each in values if isinstance(each, int))]))
         case ast.BinOp():
-            return _check_operation(node, depth + 1)
+            return _check_operation(node, depth + 1, constructors)
         case _:
             raise UnsafeText(_NAMES.get(type(node), "something that is no literal"))
 
 
-def _check_operation(node: ast.BinOp, depth: int) -> int:
+def _check_operation(node: ast.BinOp, depth: int, constructors: frozenset[str]) -> int:
     for side in (node.left, node.right):
         if isinstance(side, _CONTAINERS) or (
             isinstance(side, ast.Constant) and not isinstance(side.value, int | float)
         ):
             raise UnsafeText("an operation on texts or containers")
-    left, right = _check(node.left, depth), _check(node.right, depth)
+    left, right = _check(node.left, depth, constructors), _check(node.right, depth, constructors)
     match node.op:
         case ast.Pow():
             return _bounded(left * _exponent(node.right))
@@ -124,8 +135,12 @@ def _check_operation(node: ast.BinOp, depth: int) -> int:
 
 def _exponent(node: ast.expr) -> int:
     """The size of an exponent. One that is no plain number counts as too large."""
-    while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd | ast.USub):
-        node = node.operand
+    while True:
+        match node:
+            case ast.UnaryOp(op=ast.UAdd() | ast.USub(), operand=inner) | ast.Call(args=[ast.Constant() as inner]):
+                node = inner  # a sign, or a constructor such as `Integer(2)`, which was checked
+            case _:
+                break
     match node:
         case ast.Constant(value=int(value)):
             return abs(value)
