@@ -239,6 +239,7 @@ def test_an_episode_over_http(address: str):
     assert http(f"{base}/reset", raw=b" " * (1 << 21))[0] == 413
 
 
+@pytest.mark.slow
 def test_limits_of_sessions_silence_and_size_end_with_an_error():
     with server(max_connections=1) as address:
 
@@ -259,17 +260,19 @@ def test_limits_of_sessions_silence_and_size_end_with_an_error():
             time.sleep(0.02)  # the server counts the sessions that have ended
         assert (status, http(f"{base}/reset", {})[0]) == (200, 503)
     with (
-        server(idle_s=0.2, max_message_bytes=2000) as address,
+        server(max_message_bytes=2000) as address,
         OpenEnvEnvironment(f"{address}?environment=lights_out") as client,
     ):
         client.reset(seed=1)
         with pytest.raises(GymError) as caught:
             client.step("x" * 3000)
         assert caught.value.code == "LG-E173"
-        client.reset(seed=1)  # connects again
-        threading.Event().wait(0.5)
+        assert client.reset(seed=1).environment == "lights_out"  # connects again
+    with server(idle_s=0.6) as address, OpenEnvEnvironment(f"{address}?environment=lights_out") as client:
+        client.connect()
+        time.sleep(1)
         with pytest.raises(GymError) as caught:
-            client.step("show")
+            client.reset(seed=1)
         assert caught.value.code in ("LG-E173", "LG-E175")
 
 
