@@ -134,6 +134,7 @@ def test_calls_are_compared_exactly():
         json.dumps({**right, "arguments": {**arguments, "a": str(arguments["a"])}}),
         json.dumps({**right, "arguments": {**arguments, "c": 1}}),
         json.dumps({**right, "arguments": json.dumps(arguments)}),
+        json.dumps(right).replace("{", '{"name": "python", ', 1),  # the last of two members would win
         "[" * 100_000, "\ud800", "__import__('os')",
     ):  # fmt: skip
         assert not verify_call(prompt, wrong)
