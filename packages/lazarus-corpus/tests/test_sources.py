@@ -174,6 +174,7 @@ def test_ids_come_from_the_row_or_the_text(tmp_path: Path):
     assert names[0] == "7" and names[1] == names[2] and len(names[1]) == 32
 
 
+@pytest.mark.slow
 def test_a_saved_data_set_is_one_source(tmp_path: Path):
     datasets = pytest.importorskip("datasets")
     rows = {"id": ["a", "b"], "text": ["The plums are ripe.", "The wasps know it."]}
@@ -187,7 +188,7 @@ def test_a_saved_data_set_is_one_source(tmp_path: Path):
     assert report.documents == 2
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_offline_reads_no_hub(tmp_path: Path):
     """A new process, since the library reads the variable when it is imported."""
     pytest.importorskip("datasets")

@@ -60,6 +60,10 @@ class Components:
             yield int(number)
 
 
+_OBJECT_BYTES = 300
+"""Of an array and its place in a dictionary, beside its values."""
+
+
 class _Recent:
     """The sets of n-grams that were used last.
 
@@ -68,7 +72,7 @@ class _Recent:
         most: Bytes of the sets kept; the last one is kept whatever its size.
     """
 
-    def __init__(self, read: Callable[[int], U64], most: int = 8 << 20) -> None:
+    def __init__(self, read: Callable[[int], U64], most: int = 4 << 20) -> None:
         self._read, self._most, self._size = read, most, 0
         self._sets: OrderedDict[int, U64] = OrderedDict()
 
@@ -78,9 +82,9 @@ class _Recent:
             self._sets.move_to_end(number)
             return found
         found = self._sets[number] = self._read(number)
-        self._size += found.nbytes
+        self._size += found.nbytes + _OBJECT_BYTES
         while self._size > self._most and len(self._sets) > 1:
-            self._size -= self._sets.popitem(last=False)[1].nbytes
+            self._size -= self._sets.popitem(last=False)[1].nbytes + _OBJECT_BYTES
         return found
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PARTITION_BYTES = 4 << 20
+PARTITION_BYTES = 1 << 20
 """Mean size of a partition."""
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 19
 """Bytes of records that are read at a time."""
 _MAX_BITS = 12
 
@@ -67,7 +67,7 @@ class Partitions:
 
     def _append(self, number: int, records: Records) -> None:
         with self._path(number).open("ab") as stream:
-            stream.write(records.tobytes())
+            stream.write(np.ascontiguousarray(records).view(np.uint8).data)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:04d}.bin"
