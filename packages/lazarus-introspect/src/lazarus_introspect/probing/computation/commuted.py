@@ -6,7 +6,8 @@ For a pair (a, b), c is the cosine of its centred state with that of (b, a), min
 exactly one operand with it. A model that ignores the order of tokens has a large c for any symbol between the operands, so
 c alone shows nothing about arithmetic. The control symbols settle it: the same grid with symbols that are no commutative
 operator (`-`, `/`, punctuation, letters). Under the hypothesis that the operator is one symbol among others, its c is
-exchangeable with theirs, and its rank is an exact p-value.
+exchangeable with theirs, and its rank is an exact p-value. The last streams hold the answer, which commutes in every model that
+answers: evidence there alone is no more than that, so look at the sites.
 """
 
 from collections.abc import Mapping, Sequence
