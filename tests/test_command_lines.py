@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ FORBIDDEN = {
     "a value of Python": re.compile(r"PosixPath\(|<class|<[\w.]+ object|\b(None|True|False)\b|[\[{(]'|\['"),
     "an exception": re.compile(r"Traceback|\w+Error\b|\[Errno|os error|codec can't|C ssize_t|C long"),
     "words of a library": re.compile(r"Value error,|[Ii]nput should|pydantic|bytes-like"),
-    "a temporary path": re.compile(r"/tmp/|/var/folders/|\.\d+\.tmp"),
+    "a temporary path": re.compile(rf"/tmp/|/var/folders/|{re.escape(tempfile.gettempdir())}/|\.\d+\.tmp"),
 }
 """What no error shows."""
 WAY_OUT = re.compile(

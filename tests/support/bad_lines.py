@@ -128,6 +128,8 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("sweep",): (sweep := {"steps": "1", "row_len": "16", "max_rows": "1", "output": "made/new"}),
     ("train", "sweep"): sweep,
     ("generate",): {"count": "1"},
+    ("gym", "export"): (export := {"name": "lights_out", "to": "trl", "output": "made/new.py", "count": "1"}),
+    ("export",): export,
     ("data", "batchplan", "rebase"): {"step": "1"},
     ("data", "batchplan", "ci"): {"lock": "lock", "lengths": "lengths.jsonl"},
     ("data", "batchplan", "explain"): {"step": "0"},

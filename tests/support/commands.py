@@ -29,6 +29,8 @@ SURVIVES_FORK = sys.platform != "darwin" and not Path("/dev/nvidiactl").exists()
 AT_START = dict(os.environ)
 """The variables of the server: those before any test changed some."""
 SERVER = Path(__file__).with_name("fork_server.py")
+RUN_SCRIPT = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+"""Code that runs the file of its first argument with the others, as `python FILE ...`."""
 LIMIT_S = 300.0
 """A command of a test that takes longer is killed."""
 

@@ -5,6 +5,7 @@ runs every test: all steps of a law, all parameters, all Hypothesis examples, ea
 """
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -31,6 +32,10 @@ install_import_hook(
 
 MAX_WORKERS = 8
 """Each worker needs up to 1.5 GB of memory."""
+IN_MEMORY = Path("/dev/shm")
+"""Linux's folder of files in memory. There a file is durable at once: a training step of the tests waits for no disk."""
+ROOM_IN_MEMORY = 8 << 30
+"""Free bytes that the temporary files of a default run must find there; they need 2 GB. A thorough run uses the disk."""
 
 settings.register_profile("default", max_examples=suite.DEFAULT_EXAMPLES, deadline=None)
 settings.register_profile("thorough", max_examples=100, deadline=None)
@@ -48,7 +53,16 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # commands that tests interrupt must not inherit that
     if config.getoption("--thorough"):
         os.environ[suite.PROFILE] = "thorough"
+    if not suite.is_thorough() and "TMPDIR" not in os.environ and has_room_in_memory():
+        os.environ["TMPDIR"] = str(IN_MEMORY)
     settings.load_profile("thorough" if suite.is_thorough() else "default")
+
+
+def has_room_in_memory() -> bool:
+    """Whether temporary files can lie in memory."""
+    if not os.path.ismount(IN_MEMORY) or not os.access(IN_MEMORY, os.W_OK):
+        return False
+    return shutil.disk_usage(IN_MEMORY).free >= ROOM_IN_MEMORY
 
 
 @pytest.hookimpl(optionalhook=True)

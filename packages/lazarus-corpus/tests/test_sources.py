@@ -4,13 +4,16 @@ import gc
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_corpus import SettingError, SourceError
+from lazarus_corpus import CorpusSettings, SettingError, SourceError, build_corpus
 from lazarus_corpus.cleaning.boilerplate import without_boilerplate
 from lazarus_corpus.cleaning.characters import normal_characters, normal_lines
 from lazarus_corpus.cleaning.clean import clean
@@ -169,3 +172,26 @@ def test_ids_come_from_the_row_or_the_text(tmp_path: Path):
     source = SourceSettings(name="s", path=(tmp_path / "a.jsonl",))
     names = [document.id for document in read_file(tmp_path / "a.jsonl", source)]
     assert names[0] == "7" and names[1] == names[2] and len(names[1]) == 32
+
+
+def test_a_saved_data_set_is_one_source(tmp_path: Path):
+    datasets = pytest.importorskip("datasets")
+    rows = {"id": ["a", "b"], "text": ["The plums are ripe.", "The wasps know it."]}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "saved"))
+    source = SourceSettings(name="s", path=(tmp_path / "saved",))
+    assert files_of(source) == [tmp_path / "saved"]
+    assert [(each.id, each.text) for each in read_file(tmp_path / "saved", source)] == list(
+        zip(*rows.values(), strict=True)
+    )
+    report = build_corpus(CorpusSettings(sources=(source,)), tmp_path / "out")
+    assert report.documents == 2
+
+
+@pytest.mark.slow
+def test_offline_reads_no_hub(tmp_path: Path):
+    """A new process, since the library reads the variable when it is imported."""
+    pytest.importorskip("datasets")
+    command = [sys.executable, "-m", "lazarus_corpus", "analyze", "-d", "hf:nobody/nothing", "--offline"]
+    environment = os.environ | {"HF_HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2 and "nobody/nothing" in done.stderr and "OfflineModeIsEnabled" in done.stderr

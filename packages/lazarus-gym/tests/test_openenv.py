@@ -29,6 +29,13 @@ CODES = {"INVALID_JSON", "UNKNOWN_TYPE", "VALIDATION_ERROR", "EXECUTION_ERROR"}
 @contextmanager
 def server(**settings: Any) -> Iterator[str]:
     """Our server in a thread: its address."""
+    with stoppable_server(**settings) as (address, _):
+        yield address
+
+
+@contextmanager
+def stoppable_server(**settings: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Our server in a thread: its address, and a function that stops it."""
     pytest.importorskip("uvicorn")
     loop, started, stopped = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     ports: list[int] = []
@@ -42,11 +49,16 @@ def server(**settings: Any) -> Iterator[str]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     assert started.wait(10)
+
+    def stop() -> None:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stopped.set)
+            thread.join()
+
     try:
-        yield f"ws://127.0.0.1:{ports[0]}"
+        yield f"ws://127.0.0.1:{ports[0]}", stop
     finally:
-        loop.call_soon_threadsafe(stopped.set)
-        thread.join()
+        stop()
         loop.close()
 
 
@@ -383,6 +395,44 @@ def test_a_run_over_openenv_equals_the_embedded_run(tmp_path: Path, address: str
     lost = collect("none", openenv=address, environments=("chess",))
     assert {each.status for each in lost} == {"aborted"}
     assert "unknown environment 'chess'" in lost[0].reason
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_in_the_middle_loses_nothing_finished(tmp_path: Path):
+    games = ("lights_out", "knapsack", "sudoku")
+    seen: list[Episode] = []
+    with stoppable_server() as (address, stop):
+
+        def end(episode: Episode) -> None:
+            seen.append(episode)
+            if len(seen) == 5:
+                stop()
+
+        config = CollectConfig(episodes=20, openenv=address, environments=games, timeout_s=5)
+        result = asyncio.run(collect_episodes(config, tmp_path / "out", end))
+    assert len(seen) == 20
+    assert {each.status for each in seen} == {"solved", "aborted"}
+    assert 5 <= result.saved < 20
+    lines = (tmp_path / "out/episodes.jsonl").read_text("utf-8").splitlines()
+    assert [Episode.model_validate_json(line).index for line in lines] == sorted(
+        each.index for each in seen if each.is_saved
+    )
+
+
+def test_a_cancelled_wait_ends_the_session_and_the_next_reset_begins_a_new_one(address: str):
+    async def work(client: OpenEnvClient) -> None:
+        first = await client.reset(seed=2)
+        task = asyncio.create_task(client.step("show"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(GymError) as caught:
+            await client.step("show")
+        assert caught.value.code in ("LG-E173", "LG-E177")
+        assert await client.reset(seed=2) == first
+
+    with_client(OpenEnvConfig(address=f"{address}?environment=lights_out", action_field="action"), work)
 
 
 @pytest.mark.slow

@@ -130,9 +130,10 @@ def test_every_game_is_played_or_accounted_for(server: Server, tmp_path: Path, t
     assert all(each.reason for each in seen if not each.is_saved)
 
 
-def test_a_hundred_episodes_over_eighteen_games(server: Server, tmp_path: Path):
+@pytest.mark.parametrize("transport", ["tcp", "telnet", "websocket"])
+def test_a_hundred_episodes_over_eighteen_games(server: Server, tmp_path: Path, transport: str):
     games = sorted(PLAYED - ONLY_GYM)
-    result = collect(server, "tcp", tmp_path / "out", puzzles=games, episodes=100, sessions=8)
+    result = collect(server, transport, tmp_path / "out", puzzles=games, episodes=100, sessions=8)
     assert len(games) >= 18
     assert sum(row["episodes"] for row in result.games.values()) == 100
     assert result.saved + sum(result.reasons.values()) == 100

@@ -7,6 +7,7 @@ import pytest
 
 from lazarus_models import GenerationConfig
 from lazarus_models.generation import generate_tokens
+from suite import every_nth
 
 NAMES = [
     "gemma3_text",
@@ -22,7 +23,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every_nth(NAMES, 2))
 def test_a_larger_model_computes_what_transformers_computes(name, larger):
     model, entry = larger.made(larger.models[name]["config"]), larger.models[name]
     assert larger.error(model, entry) < 1e-5

@@ -4,7 +4,7 @@ import pytest
 from lazarus_models.backend import mx
 from lazarus_models.generation.prompt_scores import read_scored
 from lazarus_models.generation.sampling import token_logprob
-from lazarus_models.ops.log_normalizer import log_normalizer
+from lazarus_models.ops.normalizer import log_normalizer
 
 
 def test_the_scores_of_a_prompt_are_those_of_its_logits(stories):

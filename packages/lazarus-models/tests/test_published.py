@@ -16,6 +16,7 @@ from lazarus_models.errors import ConfigError
 from lazarus_models.families import ModelFamilyType
 from lazarus_models.loading import MODELS, PUBLISHED, locate
 from lazarus_models.loading.published import GROUPS
+from suite import every_nth
 
 SCRIPTS = Path(__file__).parents[1] / "examples"
 OF_THE_ISSUE = (
@@ -108,15 +109,18 @@ def script(path, *arguments, cwd=None):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "arguments"),
-    [
-        ("ask.py", ()),
-        ("ask.py", ("absent",)),
-        ("call_functions.py", ()),
-        ("models/gemma/01_functiongemma_inference.py", ()),
-        ("inference/jamba_inference.py", ()),
-        ("inference/llama_inference.py", ("--model", "absent")),
-        ("inference/starcoder2_inference.py", ("--interactive", "--prompt", "x")),
-    ],
+    every_nth(
+        [
+            ("ask.py", ()),
+            ("ask.py", ("absent",)),
+            ("call_functions.py", ()),
+            ("models/gemma/01_functiongemma_inference.py", ()),
+            ("inference/jamba_inference.py", ()),
+            ("inference/llama_inference.py", ("--model", "absent")),
+            ("inference/starcoder2_inference.py", ("--interactive", "--prompt", "x")),
+        ],
+        3,
+    ),
 )
 def test_an_example_offline_or_without_arguments_is_a_line_and_exit_2(path, arguments, tmp_path):
     done = script(path, *arguments, cwd=tmp_path)
@@ -126,7 +130,7 @@ def test_an_example_offline_or_without_arguments_is_a_line_and_exit_2(path, argu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path.name for path in sorted((SCRIPTS / "inference").glob("*.py"))])
+@pytest.mark.parametrize("path", every_nth((path.name for path in sorted((SCRIPTS / "inference").glob("*.py"))), 3))
 def test_an_example_of_a_family_lists_its_models(path):
     done = script(f"inference/{path}", "--list")
     assert done.returncode == 0, done.stderr

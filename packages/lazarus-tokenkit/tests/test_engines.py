@@ -44,7 +44,7 @@ def test_engines_give_the_ids_of_the_reference(real_data: Path, fuzz_texts: list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", thinned(["cl100k_base", "o200k_base"], ["cl100k_base"]))
+@pytest.mark.parametrize("encoding", thinned(["r50k_base", "cl100k_base", "o200k_base"], ["r50k_base"]))
 def test_tiktoken_serves_its_own_encodings(
     real_data: Path, fuzz_texts: list[str], monkeypatch: pytest.MonkeyPatch, encoding: str
 ):

@@ -78,7 +78,7 @@ def crosses(template: str, conversation: str) -> bool:
 def test_built_in_templates_give_the_ids_of_apply_chat_template(real_data: Path, name: str):
     cases = [case for case in GOLDEN["cases"] if case["origin"] == "lazarus" and case["tokenizer"] == name]
     assert len(cases) >= 15
-    for case in share(cases, 6, NAMES.index(name)):
+    for case in share(cases, 10, NAMES.index(name)):
         encoder = Encoder(make(real_data, name, case["specials"], case["rstrip"]), case["template"])
         wrong = differing(encoder, case)
         if name.startswith("gpt2"):

@@ -9,6 +9,7 @@ import pytest
 
 import commands
 from lazarus_train import train
+from suite import thinned
 
 
 def command(setup, *more: object, model=None, data=None, plan=None) -> list[str]:
@@ -132,7 +133,9 @@ def test_a_stale_plan_is_one_line_and_exit_1(setup):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), thinned([(signal.SIGINT, 130), (signal.SIGTERM, 143)], [(signal.SIGTERM, 143)])
+)
 def test_a_signal_writes_a_checkpoint_and_the_same_command_goes_on(setup, number, code):
     setup.build_plan(epochs=40)
     audit = setup.folder / "run" / "audit.jsonl"

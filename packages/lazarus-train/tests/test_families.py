@@ -1,5 +1,6 @@
 """Every family trains as transformers and PyTorch train it: golden/families.json, made by golden/make_families.py."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -19,10 +20,14 @@ from lazarus_train.engine.optim import Optimizer
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.layers.wrap import Wrapping, wrap_layers
 from lazarus_train.objectives.causal import CausalObjective
+from suite import FAMILIES, every_nth
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "families.json").read_text(encoding="utf-8"))
 SETTINGS = GOLDEN["settings"]
 ROWS, TOKENS = SETTINGS["rows"], SETTINGS["tokens"]
+
+
+WAYS = ("as a run", "micro-batches", "recomputed")
 
 
 def batch_of(step, rows):
@@ -38,7 +43,7 @@ def batch_of(step, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["as a run", "micro-batches", "recomputed"])
+@pytest.mark.parametrize(("family", "way"), every_nth(itertools.product(FAMILIES, WAYS), 2), indirect=["family"])
 def test_five_steps_are_pytorchs(family, way):
     golden, lm = GOLDEN["families"][family.name], load(family)
     wrap_layers(lm.model, Wrapping(low_memory=device_policy().is_lean, gradient_checkpointing=way == "recomputed"))

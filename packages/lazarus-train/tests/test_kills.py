@@ -7,30 +7,13 @@ import sys
 import pytest
 
 import commands
+from killer import KILLER
 from lazarus_train import train
 from lazarus_train.run_dir.checkpoint import checkpoints, find_damage
 from lazarus_train.run_dir.layout import RunFolder
 from suite import repeats
 
 KILLS = repeats(30, 10)
-KILLER = """
-import os, signal, sys
-folder, moment = sys.argv[1], int(sys.argv[2])
-left = moment
-
-def hook(event, arguments):
-    global left
-    if any(isinstance(each, str | bytes | os.PathLike) and folder in os.fsdecode(each) for each in arguments):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(hook)
-sys.argv = ["lazarus-train", *sys.argv[3:]]
-from lazarus_train.__main__ import main
-main()
-"""
-"""Ends the process when it touches the folder for the nth time: to open, rename, list or remove something there."""
 
 
 @pytest.mark.slow

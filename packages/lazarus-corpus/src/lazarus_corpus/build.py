@@ -169,10 +169,15 @@ def _start(settings: CorpusSettings, work: Path, output: str | None, executor: E
         for number, path in found
     ]
     tasks = [tuple(files[first::MAX_TASKS]) for first in range(min(MAX_TASKS, len(files)))]
-    local = [Path(name) for _, name in files if not name.startswith(HUB)]
+    local = [file for _, name in files if not name.startswith(HUB) for file in _parts(Path(name))]
     inputs = [[str(path), file_sha256(path)] for path in (*local, *settings.contamination.against)]
     start_work(work, Spec(settings, tuple(tasks), output), inputs)
     return len(tasks)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of a saved data set, or the file itself."""
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
 
 
 def _stages(settings: CorpusSettings, work: Path, tasks: int, workers: int, executor: Executor) -> None:

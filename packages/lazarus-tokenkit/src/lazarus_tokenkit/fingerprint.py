@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from lazarus_core.atomic import whole_file
 from lazarus_core.canonical import canonical_json
+from lazarus_core.changed_values import show_value
 from lazarus_core.outputs import check_output
 from lazarus_core.strict_json import MalformedJson, read_json
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
@@ -114,7 +115,7 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     """Describes the components that differ. An empty result means that none differs.
 
     >>> diff_parts({"merges": "aa", "special_ids": {"eos": 2}}, {"merges": "bb", "special_ids": {"eos": 7}})
-    ['merges changed', 'special_ids changed: eos 2 -> 7']
+    ['merges changed: "aa" -> "bb"', 'special_ids changed: eos 2 -> 7']
 
     Args:
         expected: Expected components by name, or nested under `data`, `template` and `tokenizer`.
@@ -194,13 +195,14 @@ def _describe(name: str, before: Any, now: Any) -> list[str]:
         return [f"{name} {'added' if before is None else 'removed'}"]
     if name == "files":
         return _describe_files(before, now)
+    values = f"{show_value(before)} -> {show_value(now)}"
     if not (isinstance(before, dict) and isinstance(now, dict)):
-        return [f"{name} changed"]
+        return [f"{name} changed: {values}"]
     old, new = cast("JSON", before), cast("JSON", now)
     if name in LINKS:
         return [f"{name}: {line}" for line in diff_parts(old, new)]
-    values = [f"{key} {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
-    return [f"{name} changed: {', '.join(values)}"]
+    members = [f"{key} {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+    return [f"{name} changed: {', '.join(members)}"]
 
 
 def _describe_files(before: list[JSON], now: list[JSON]) -> list[str]:

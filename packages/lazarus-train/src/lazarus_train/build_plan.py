@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan import PlanConfig, build_plan, load_plan, save_plan
+from lazarus_plan.format import describe_plan_changes
 from lazarus_plan.packing import ROW_LEN_MULTIPLE
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_train.config import TrainConfig
@@ -74,8 +75,8 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str = AUT
     if lies_there is not None:
         raise SetupError(
             f"{config.output} {'follows' if checkpoints(folder.checkpoints) else 'has'} plan {lies_there.plan_id[:19]}, "
-            f"these settings and data give {plan.plan_id[:19]}: give the settings of that plan, another `output`, or "
-            "`resume=none` to start again",
+            f"these settings and data give {plan.plan_id[:19]}: {describe_plan_changes(lies_there, plan)}; give the settings of that "
+            "plan, another `output`, or `resume=none` to start again",
             "LR-E150",
         )
     with folder.held():  # another process may train by the plan that lies there

@@ -125,7 +125,9 @@ class ProcessGroup:
             table = np.zeros((self.size, len(digest)), dtype=np.uint8)
             table[self.rank] = digest
             if len(np.unique(self.join_bytes(table), axis=0)) > 1:
-                raise SetupError(f"the run's processes do not agree on `{name}`: here it is {thing}", "LR-E114")
+                raise SetupError(
+                    f"the run's processes do not agree on `{name}`: in process {self.rank} it is {thing}", "LR-E114"
+                )
 
     def _all_sum(self, tensor: mx.array) -> mx.array:
         try:

@@ -3,7 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from lazarus_core.changed_values import describe_changes
 from lazarus_models import init_model, read_config, save
 from lazarus_models.composition import preset
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
@@ -58,11 +60,14 @@ def make_model(fresh: FreshModel, output: Path, *, resume: str) -> None:
         "vocab_size": rows,
         "seed": fresh.seed,
     }
-    if seal_damage(folder.initial) is None and json.loads((folder.initial / SOURCE).read_bytes()) == source:
+    is_whole = seal_damage(folder.initial) is None
+    earlier: dict[str, Any] = json.loads((folder.initial / SOURCE).read_bytes()) if is_whole else {}
+    if earlier == source:
         return
     if resume != NONE and checkpoints(folder.checkpoints):
         raise SetupError(
-            f"{output} began with another model than these settings create: give its settings, another `output`, or "
+            f"{output} began with another model than these settings create"
+            f"{f' ({describe_changes(earlier, source)})' if earlier else ''}: give its settings, another `output`, or "
             "`resume=none` to start again",
             "LR-E151",
         )

@@ -1,5 +1,6 @@
 """Options that several commands have, and the settings that they give."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,9 @@ Validation = Annotated[float | None, typer.Option("--validation", help="Share of
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the order and of the split.")]
 Threshold = Annotated[
     float | None, typer.Option("--threshold", help="Smallest Jaccard similarity of near duplicates, 0 to 1.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Read data sets of the hub from the local cache, without a network.")
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Processes at a time.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -107,9 +111,12 @@ def corpus_settings(
     against: Against = None,
     validation: Validation = None,
     seed: Seed = None,
+    offline: Offline = False,
     sets: Sets = None,
 ) -> Any:
     """The settings that options ask for; the options are the parameters. See `settings_of`."""
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # also for the processes of the build
     return settings_of(
         sources,
         data,

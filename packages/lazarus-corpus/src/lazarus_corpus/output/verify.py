@@ -97,7 +97,10 @@ def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings
             for path in files_of(source):
                 for document in read_file(path, source):
                     digest.add(source_key(document))
-            same = digest.hexdigest() == recorded[source.name]
-        yield Check(f"source {source.name}", same, f"{digest.count:,} documents" if same else "other documents")
+            found, before = digest.hexdigest(), recorded[source.name]
+        other = f"other documents: digest {before[:8]} in the manifest, {found[:8]} now"
+        yield Check(
+            f"source {source.name}", found == before, f"{digest.count:,} documents" if found == before else other
+        )
     for name in sorted(recorded.keys() - {source.name for source in settings.sources}):
         yield Check(f"source {name}", False, "not in the given sources")

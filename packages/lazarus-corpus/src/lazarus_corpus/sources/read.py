@@ -29,14 +29,14 @@ Read = Callable[[Path, SourceSettings], Iterator[Document]]
 
 
 def files_of(source: SourceSettings) -> list[Path]:
-    """All files of a source; a data set of the hub counts as one.
+    """All files of a source; a data set of the hub and a saved data set count as one.
 
     Raises:
         SourceError: A path does not exist, or a folder has no file of a known format.
     """
     found: list[Path] = []
     for path in source.path:
-        if str(path).startswith(HUB):
+        if str(path).startswith(HUB) or is_saved_data_set(path):
             found.append(path)
         elif path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_readable(file, source))
@@ -48,6 +48,11 @@ def files_of(source: SourceSettings) -> list[Path]:
         else:
             raise SourceError(f"{path} does not exist: correct the path", "LD-E100")
     return found
+
+
+def is_saved_data_set(path: Path) -> bool:
+    """Whether a folder is a data set that Hugging Face's `save_to_disk` wrote."""
+    return path.is_dir() and any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
 def read_file(path: Path, source: SourceSettings) -> Iterator[Document]:
@@ -77,7 +82,7 @@ def format_of(path: Path, source: SourceSettings) -> str:
     """
     if source.format != "auto":
         return source.format
-    if str(path).startswith(HUB):
+    if str(path).startswith(HUB) or path.is_dir():
         return "rows"
     for name, endings in ENDINGS.items():
         if path.name.lower().endswith(endings):

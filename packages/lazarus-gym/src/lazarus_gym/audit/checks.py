@@ -195,9 +195,9 @@ class _Audit:
             if first is not None:
                 made = self._fresh(jail, name, _TRAINING, list(range(self._config.draws)))
                 if made is not None and made != first:
-                    # What differs between processes of one hash seed differs between hash seeds too.
-                    if (name, "process") not in self._found:
-                        self._add(name, check, _difference(first, made, where))
+                    is_random = check == "hash_seed" and (name, "process") in self._found
+                    also = "; they differ between processes of one hash seed, too" if is_random else ""
+                    self._add(name, check, _difference(first, made, where) + also)
                 elif name in self._oracle and (item := self._item(jail, name, 0)) is not None:
                     answer, paid = self._oracle[name]
                     result = self._score(jail, name, item, answer)

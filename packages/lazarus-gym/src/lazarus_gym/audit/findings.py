@@ -67,7 +67,8 @@ CHECKS: dict[str, Check] = {
     "hash_seed": Check(
         "changes with the hash seed",
         "error",
-        "The tasks differ between values of PYTHONHASHSEED, thus between runs. Sort sets before drawing from them.",
+        "The tasks differ between values of PYTHONHASHSEED, thus between runs. Sort sets before drawing from them; where the tasks "
+        "differ between processes too, seed every generator.",
     ),
     "process": Check(
         "changes between processes",

@@ -13,14 +13,16 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from lazarus_core.atomic import naming, whole_file
+from lazarus_core.changed_values import describe_changes
 from lazarus_core.errors import InputError, OutputTaken
 from lazarus_core.jsonl import read_objects
 from lazarus_core.outputs import check_names
+from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_gym.episodes.records import Episode, sample_of
 from lazarus_gym.errors import EpisodeError
 
@@ -53,8 +55,13 @@ class RunFolder:
         content = json.dumps({"format": FORMAT, "settings": settings}, indent=1) + "\n"
         stored = path / SETTINGS
         if stored.is_file():
-            if stored.read_text("utf-8", errors="replace") != content:
-                raise OutputTaken(f"{path} holds a run with other settings: choose another folder", "LG-E150")
+            earlier = stored.read_text("utf-8", errors="replace")
+            if earlier != content:
+                raise OutputTaken(
+                    f"{path} holds a run with other settings ({_changes(earlier, settings)}): give the same settings, or "
+                    "choose another folder",
+                    "LG-E150",
+                )
         elif path.is_dir() and any(path.iterdir()):
             raise OutputTaken(f"{path} is not empty and has no {SETTINGS}: choose another folder", "LG-E150")
         else:
@@ -113,3 +120,16 @@ class RunFolder:
         except (InputError, ValidationError) as error:
             words = error.message if isinstance(error, InputError) else f"{path}: a line is no episode"
             raise EpisodeError(f"{words}: choose another folder", "LG-E154") from error
+
+
+def _changes(stored: str, settings: dict[str, Any]) -> str:
+    """How stored settings differ from others. A file that was damaged has no settings to compare."""
+    try:
+        earlier = parse_json(stored)["settings"]
+    except (MalformedJson, KeyError, TypeError, IndexError):
+        earlier = None
+    if not isinstance(earlier, dict):
+        return f"{SETTINGS} cannot be read"
+    # Through JSON, so that tuples equal the lists that were stored.
+    changes = describe_changes(cast("dict[str, Any]", earlier), json.loads(json.dumps(settings)))
+    return changes or f"{SETTINGS} has another form"

@@ -26,7 +26,7 @@ from lazarus_models.generation.sampling import (
 )
 from lazarus_models.generation.steps import Recorded, check_request
 from lazarus_models.loading.loaded_model import LoadedModel
-from lazarus_models.ops.log_normalizer import log_probabilities
+from lazarus_models.ops.normalizer import log_probabilities
 from lazarus_models.trees import begin, evaluate, integers
 from lazarus_tokenkit import Message
 

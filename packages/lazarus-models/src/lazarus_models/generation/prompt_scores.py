@@ -6,7 +6,7 @@ from typing import Any, cast
 from lazarus_models.backend import mx
 from lazarus_models.generation.prompt_cache import PREFILL, PromptCache
 from lazarus_models.generation.sampling import TokenLogprob
-from lazarus_models.ops.log_normalizer import log_normalizer
+from lazarus_models.ops.normalizer import log_normalizer
 from lazarus_models.trees import integers
 
 SCORED = 64

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from lazarus_models.backend import mx
-from lazarus_models.ops.log_normalizer import log_normalizer
+from lazarus_models.ops.normalizer import log_normalizer
 from lazarus_models.trees import integers
 from lazarus_models.vocabulary import check_bias, check_ids
 

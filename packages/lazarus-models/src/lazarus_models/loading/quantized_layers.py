@@ -13,7 +13,7 @@ from lazarus_models.config.architecture import MoEConfig
 from lazarus_models.config.huggingface import Quantization
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.loading.loaded_model import LoadedModel
-from lazarus_models.ops.log_normalizer import log_normalizer
+from lazarus_models.ops.normalizer import log_normalizer
 from lazarus_models.trees import evaluate, modules, part
 from lazarus_models.vocabulary import check_ids
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_core.canonical import JSON, changed_members
+from lazarus_core.changed_values import describe_changes, show_value
 from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.format.fingerprint import UPSTREAM
 from lazarus_plan.format.store import Artifact
@@ -92,8 +93,8 @@ def check_lengths(
         _check_link(held, found, link)
     expected = held.encoding
     if expected and found.header.encoding and expected != found.header.encoding:
-        names = ", ".join(f"`{name}`" for name in changed_members(expected, found.header.encoding))
-        raise StalePlan(f"the encoding parameters changed: {names}; build lengths and plan again", "LP-E146")
+        changes = describe_changes(expected, found.header.encoding)
+        raise StalePlan(f"the encoding parameters changed: {changes}; build lengths and plan again", "LP-E146")
     _check_samples(held, found, name)
     unchecked = dict(_unchecked(held, found))
     _check_digest(held, found, unchecked)
@@ -235,7 +236,8 @@ def _check_link(held: _Held, found: LengthCache, link: str) -> None:
     names = [name for name in changed_members(old, new) if name not in _INFORMATION]
     # A changed component changes behaviour too; the cause is named first.
     names.sort(key=lambda name: name == "behavioural")
-    what = f"{link}: {_change(names[0], old, new)}" if names else f"the {link} changed"
+    whole = f"the {link} changed: {show_value(held.digest(link))} -> {show_value(digest)}"
+    what = f"{link}: {_change(names[0], old, new)}" if names else whole
     what += f" (and {', '.join(names[1:])})" if names[1:] else ""
     code = _LINK_CODES.get(link) or _LINK_CODES.get(names[0] if names else "", "LP-E146")
     raise StalePlan(f"{what}; lengths are stale: build lengths and plan again, or restore the {link}", code)
@@ -243,9 +245,10 @@ def _check_link(held: _Held, found: LengthCache, link: str) -> None:
 
 def _change(name: str, old: JSON, new: JSON) -> str:
     """Describe the change of a component, member by member if it has members."""
-    before, after = old.get(name), new.get(name)
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return f"{name} changed"
+    before: object = old.get(name)
+    after: object = new.get(name)
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return f"{name} changed: {show_value(old.get(name))} -> {show_value(new.get(name))}"
     members = cast("JSON", before), cast("JSON", after)
     changed = changed_members(*members)
     listed = "; ".join(f"{each!r} {members[0].get(each)!r} -> {members[1].get(each)!r}" for each in changed[:SHOWN])

@@ -32,6 +32,7 @@ from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_plan.config import AS_STORED
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
+from lazarus_plan.format.links import describe_links, links_of
 from lazarus_plan.format.step_codec import encode_lines
 from lazarus_plan.git_damage import refuse_git_damage
 from lazarus_plan.numbering import fault_of
@@ -113,7 +114,7 @@ def new_folder(path: Path, *, force: bool = True) -> Generator[Path]:
     check_replaceable(path, force=force)
     with whole_folder(path) as folder:
         yield folder
-        check_same_id(path, stated_id(folder), force=force)
+        check_same_id(path, stated_id(folder), force=force, now=stated_links(folder))
 
 
 def check_replaceable(path: Path, plan: BatchPlan | None = None, *, force: bool = True) -> None:
@@ -134,19 +135,21 @@ def check_replaceable(path: Path, plan: BatchPlan | None = None, *, force: bool 
         raise OutputTaken(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
     check_names(path, (*FILES, *CACHES), "a plan", code="LP-E007")
     if plan is not None:
-        check_same_id(path, plan.plan_id, force=force)
+        now = links_of(plan.metadata.config.canonical(), plan.fingerprints)
+        check_same_id(path, plan.plan_id, force=force, now=now)
 
 
 _BEGINS_AS_METADATA = begins_with(r'\{\s*"plan_format_version":')
 
 
-def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
+def check_same_id(path: Path, plan_id: str | None, *, force: bool, now: JSON) -> None:
     """Refuse to replace a plan or lock by one with another identity.
 
     Args:
         path: Folder of the output; nothing is checked if it has no fingerprints.
         plan_id: Identity of the new plan, `sha256:` and 64 hexadecimal digits, or None if it is unknown.
         force: Skip the check.
+        now: Result of `links_of` for the new plan; the message names what differs.
 
     Raises:
         OutputTaken: `path` has another plan or lock (LP-E010).
@@ -156,8 +159,8 @@ def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
     there = stated_id(path)
     if there != plan_id:
         raise OutputTaken(
-            f"{path} has another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: choose another folder, or set "
-            "`force` to replace it",
+            f"{path} has another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]} "
+            f"({describe_links(stated_links(path), now)}): choose another folder, or set `force` to replace it",
             "LP-E010",
         )
 
@@ -168,6 +171,15 @@ def stated_id(path: Path) -> str | None:
         return str(read_object(path / FINGERPRINTS).get("plan_id"))
     except LazarusError:
         return None
+
+
+def stated_links(path: Path) -> JSON:
+    """Configuration and digests of the links, as the documents in a folder state them, unchecked; {} if they are damaged."""
+    try:
+        config = read_object(path / METADATA).get("config")
+        return links_of(cast("JSON", config) if isinstance(config, dict) else {}, read_object(path / FINGERPRINTS))
+    except LazarusError:
+        return {}
 
 
 def is_lock(path: Path) -> bool:

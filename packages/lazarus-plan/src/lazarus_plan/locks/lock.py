@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from lazarus_core.atomic import filled_folder
+from lazarus_core.canonical import JSON
+from lazarus_core.changed_values import describe_changes
 from lazarus_core.errors import OutputTaken
 from lazarus_plan.build import build_plan
 from lazarus_plan.checks.artifact import load_plan
-from lazarus_plan.checks.diff import CHAIN, describe_diff, diff_locks
+from lazarus_plan.checks.diff import describe_diff, diff_locks
 from lazarus_plan.checks.documents import check_documents, load_documents
 from lazarus_plan.checks.pin import check_pin
 from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.format.fingerprint import short
+from lazarus_plan.format.links import links_of
 from lazarus_plan.format.store import (
     DOCUMENTS,
     METADATA,
@@ -23,6 +27,7 @@ from lazarus_plan.format.store import (
     read_artifact,
     save_plan,
     stated_id,
+    stated_links,
     write_documents,
 )
 from lazarus_plan.lengths.cache import LengthCache
@@ -72,7 +77,7 @@ def _write(documents: Path, output: Path, *, force: bool) -> None:
     if any((output / name).exists() for name in DOCUMENTS):
         if not holds_plan(output):
             raise OutputTaken(f"{output} has documents that are not those of a lock: choose another folder", "LP-E007")
-        check_same_id(output, stated_id(documents), force=force)
+        check_same_id(output, stated_id(documents), force=force, now=stated_links(documents))
     with filled_folder(output, last=(METADATA,)) as folder:
         for name in DOCUMENTS:
             (folder / name).write_bytes((documents / name).read_bytes())
@@ -204,7 +209,13 @@ def build_locked(
     return plan
 
 
-def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
+def _config(chain: JSON) -> object:
+    """The digest of the configuration, or None if it is missing."""
+    members: object = chain.get("config")
+    return cast("JSON", members).get("digest") if isinstance(members, dict) else None
+
+
+def check_same(plan: BatchPlan, expected: JSON) -> None:
     """Refuse a rebuilt plan that differs from the expected one.
 
     Args:
@@ -216,11 +227,10 @@ def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
     """
     if plan.plan_id == expected["plan_id"]:
         return
-    changed = [link for link in CHAIN if plan.fingerprints[link] != expected.get(link)]
-    cause = {
-        "plan": "lengths and configuration are the same, so plan.jsonl was edited or built by another version",
-        "config": "the configuration was edited",
-    }.get(changed[0] if changed else "plan", f"`{changed[0] if changed else 'plan'}` changed")
+    before, now = ({**links_of({}, chain), "config": _config(chain)} for chain in (expected, plan.fingerprints))
+    cause = describe_changes(before, now) or (
+        "lengths and configuration are the same, so plan.jsonl was edited or built by another version"
+    )
     raise StalePlan(
         f"the rebuilt plan is {short(plan.plan_id)}, not {short(str(expected['plan_id']))}: {cause}", "LP-E150"
     )

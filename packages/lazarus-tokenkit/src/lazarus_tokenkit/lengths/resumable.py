@@ -22,15 +22,22 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING, cast
 
 from lazarus_core.atomic import naming, parents_made, stream_number, whole_file
+from lazarus_core.changed_values import describe_changes
+from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_tokenkit.errors import TokenkitError
+
+if TYPE_CHECKING:
+    from lazarus_core.canonical import JSON
 
 logger = logging.getLogger(__name__)
 
 _BEGINS = (b'{"lazarus_partial":', b'{"encoding":')
 """First bytes of a resume file in formats 2 and 1. Format 1 has no digests and is not resumed."""
+_MAX_FIRST_LINE = 1 << 20
+"""Largest size of a foreign first line that is read, in bytes."""
 _MAX_HEAD = 100
 """Largest size of a block's first line in bytes: a digest of 64 digits, a space, a length."""
 
@@ -62,17 +69,23 @@ class ResumeFile:
         else:
             with naming(self.path):
                 self._stream = self._open()
-        first = self._stream.readline(len(self._first_line))
+        first = self._stream.readline(max(len(self._first_line), _MAX_FIRST_LINE))
         self._has_more = first == self._first_line
         if first and not self._has_more:
-            logger.warning(
-                "%s belongs to other data, or another tokenizer, template or version: starting over", self.path
-            )
+            logger.warning("%s was begun with other inputs (%s): starting over", self.path, self._changes(first))
         if not self._has_more:
             self._stream.seek(0)
             self._stream.truncate()
             self._stream.write(self._first_line)
         return self
+
+    def _changes(self, first: bytes) -> str:
+        """How the inputs of an earlier run differ from those of this one."""
+        try:
+            before, now = (cast("JSON", parse_json(line, str(self.path))) for line in (first, self._first_line))
+            return describe_changes(before["identity"], now["identity"]) or "another version"
+        except (MalformedJson, KeyError, TypeError, AttributeError):
+            return "its first line cannot be read"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

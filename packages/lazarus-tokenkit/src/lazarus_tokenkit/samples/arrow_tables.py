@@ -93,7 +93,10 @@ def hub_rows(path: Path) -> Iterator[PlacedRow]:
     config = rest[0] if rest and rest[0] else None
     split = rest[1] if len(rest) > 1 else "train"
     try:
-        dataset = optional_module("datasets", "datasets", name).load_dataset(name, config, split=split, streaming=True)
+        datasets = optional_module("datasets", "datasets", name)
+        # The hub is streamed. With `HF_HUB_OFFLINE=1` the rows are those of the local cache, which is not streamed.
+        is_streamed = not datasets.config.HF_HUB_OFFLINE
+        dataset = datasets.load_dataset(name, config, split=split, streaming=is_streamed)
         for number, row in enumerate(dataset, 1):
             yield PlacedRow(_arrow_row(row, f"{name}:{number}"), path, number)
     except (OSError, ValueError) as error:

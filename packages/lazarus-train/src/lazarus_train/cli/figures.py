@@ -19,7 +19,7 @@ class Figures:
         began: Time of the start, by `time.monotonic`.
         first: First step; None before it.
         last: Latest step.
-        tokens: Real tokens of all steps, without padding.
+        tokens: Real tokens of all steps, without padding; with drawn answers, the drawn tokens.
         step_seconds: Seconds of all steps, without measurements and checkpoints.
     """
 
@@ -32,7 +32,8 @@ class Figures:
     def add(self, report: "StepReport") -> None:
         """Adds a step."""
         self.first, self.last = self.first or report, report
-        self.tokens += report.tokens
+        drawn = report.metrics.get("answers", 0) * report.metrics.get("answer_tokens", 0)
+        self.tokens += report.tokens if report.rollouts is None else round(drawn)
         self.step_seconds += report.seconds
 
     @property

@@ -113,9 +113,12 @@ class _Display:
     def on_step(self, report: "StepReport") -> None:
         self._figures.add(report)
         told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
-        speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
+        tokens = (
+            report.tokens if report.rollouts is None else report.metrics["answers"] * report.metrics["answer_tokens"]
+        )
+        speed = f"{tokens / report.seconds:,.0f} tokens/s"
         mixed = "" if report.mixture is None else f", {mixture_note(report.mixture)}"
-        self.bar(1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs{mixed}")
+        self.bar(1, note=f"{_main_figure(report)}{told}, {speed}, {report.epochs:.2f} epochs{mixed}")
 
     def show_result(self) -> None:
         """Says what the steps of this run did: first and last loss, speed, time."""
@@ -123,9 +126,9 @@ class _Display:
         first, last = self._figures.first, self._figures.last
         if first is None or last is None:
             return
-        losses = f"loss {first.loss:.3f} at step {first.step}"
+        losses = f"{_main_figure(first)} at step {first.step}"
         if last is not first:
-            losses += f", {last.loss:.3f} at step {last.step}"
+            losses += f", {_main_figure(last).partition(' ')[2]} at step {last.step}"
         speed = f"{self._figures.tokens / self._figures.step_seconds:,.0f} tokens/s"
         say(f"trained: {losses}; {speed}, {duration(self._figures.seconds)}")
 
@@ -138,6 +141,12 @@ class _Display:
     def on_answers(self, step: int, answers: "Mapping[str, str]") -> None:
         for prompt, text in answers.items():
             say(f"after step {step}, {prompt!r}: {text.strip()!r}")
+
+
+def _main_figure(report: "StepReport") -> str:
+    """The loss of a step, or the mean reward of its answers."""
+    reward = report.metrics.get("reward")
+    return f"loss {report.loss:.3f}" if reward is None else f"reward {reward:.3f}"
 
 
 def mixture_note(mixture: "StepMixture") -> str:

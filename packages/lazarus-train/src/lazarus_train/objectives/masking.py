@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx
 from lazarus_train.data.batches import Batch
 from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError
+from lazarus_train.objectives.next_token import token_nll
 
 EPSILON = 1e-3
 """Smallest share of masked tokens (LLaDA's). It keeps the weights 1 / p below 1,000."""
@@ -191,8 +192,7 @@ def diffusion_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], n
         ids: Token ids before masking, int (R, T).
         noised: The masks and weights.
     """
-    # float32: a log-sum-exp over the vocabulary loses too much in half precision.
-    return (noised.weight * nn.losses.cross_entropy(logits.astype(mx.float32), ids)).sum()
+    return (noised.weight * token_nll(logits, ids)).sum()
 
 
 def joint(diffusion: Float[mx.array, ""], causal: Float[mx.array, ""], share: float) -> Float[mx.array, ""]:
@@ -222,5 +222,5 @@ def mntp_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], noised
         noised: The masks and weights.
     """
     # Position t predicts token t + 1: logits without the last, ids and weights without the first.
-    nll = nn.losses.cross_entropy(logits[:, :-1].astype(mx.float32), ids[:, 1:])
+    nll = token_nll(logits[:, :-1], ids[:, 1:])
     return (noised.weight[:, 1:] * nll).sum()

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.ops import flat_view, fresh, view
+from lazarus_models.ops import flat_view, fresh, log_normalizer, view
+from lazarus_train.devices import device_policy
 
 _BLOCK = 2**17
 """Logits per block; a block stays in a core's cache."""
@@ -44,13 +45,31 @@ def before_labels(places: Int[mx.array, " L"]) -> Int[mx.array, " L"]:
 
 
 def token_nll(logits: Float[mx.array, "*L V"], targets: Int[mx.array, "*L"]) -> Float[mx.array, "*L"]:
-    """-log softmax(logits)[target] of each line, in nats, by MLX's operations; fused if there is a kernel.
+    """-log softmax(logits)[target] of each line, in nats, by MLX's operations; fused on a GPU.
+
+    On a CPU, MLX's log-sum-exp adds a line's exponentials one after another and loses the small ones of a large
+    vocabulary, so `log_normalizer` adds them in groups, in the same time.
 
     Args:
         logits: Logits, (L, V).
         targets: Token ids, int (L,).
     """
-    return nn.losses.cross_entropy(logits.astype(mx.float32), targets)
+    logits = logits.astype(mx.float32)
+    if not device_policy().labels_only:
+        return nn.losses.cross_entropy(logits, targets)
+    picked = mx.take_along_axis(logits, targets[..., None], axis=-1)
+    return mx.squeeze(cast("mx.array", _normalizer(logits)) - picked, -1)
+
+
+@mx.custom_function
+def _normalizer(logits: Any) -> Any:
+    return log_normalizer(logits)
+
+
+@_normalizer.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
+def _softmax(logits: Any, cotangent: Any, normalizer: Any) -> Any:
+    """D log(sum(exp(logits))) / d logits = softmax. MLX's own gradient would keep the exponentials."""
+    return cotangent * mx.exp(logits - normalizer)
 
 
 def token_nll_in_place(logits: Float[mx.array, "L V"], targets: Int[mx.array, " L"]) -> Float[mx.array, " L"]:

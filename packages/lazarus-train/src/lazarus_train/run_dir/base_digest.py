@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lazarus_core.changed_values import describe_changes
 from lazarus_train.errors import ForeignCheckpoint
 from lazarus_train.run_dir.sealed_read import file_digest
 
@@ -68,10 +69,12 @@ class Base:
         names = sorted({*self.files, *initial.files})
         differ = [name for name in names if self.files.get(name) != initial.files.get(name)]
         if differ:
-            more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
+            before, now = (
+                {name.removeprefix(TOKENIZER): each.files.get(name) for name in names} for each in (initial, self)
+            )
             raise ForeignCheckpoint(
-                f"{model}: the run started from another model, {initial.digest[:19]}: {differ[0].removeprefix(TOKENIZER)}{more} "
-                "changed since; restore it, or give its current location as `model`",
+                f"{model}: the run started from another model, {initial.digest[:19]}, this one is {self.digest[:19]}: "
+                f"{describe_changes(before, now)}; restore it, or give its current location as `model`",
                 "LR-E211",
             )
 

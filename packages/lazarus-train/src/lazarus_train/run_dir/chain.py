@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lazarus_core.changed_values import describe_changes
 from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_plan import BatchPlan, check_audit
 from lazarus_plan.audit import (
@@ -135,11 +136,16 @@ class RunAudit:
         if state.audit_head != self.head_before(place):
             raise CorruptPlan(f"{self.path} has another head at step {done} than the checkpoint", "LP-E174")
         if state.plan_id != self.plan_before(place) or state.base.digest != self.start["model"]:
-            raise ForeignCheckpoint(f"{path} has another plan or first model than {self.path.name}", "LR-E210")
-        changed = sorted(name for name, value in resume_key.items() if state.resume_key.get(name) != value)
-        if changed or state.resume_key.keys() != resume_key.keys():
+            logged = {"plan_id": self.plan_before(place), "first model": self.start["model"]}
+            changes = describe_changes({"plan_id": state.plan_id, "first model": state.base.digest}, logged)
             raise ForeignCheckpoint(
-                f"{path} was trained with other settings than those in config.json: {', '.join(changed)}", "LR-E210"
+                f"{path} has another plan or first model than {self.path.name}: {changes} in the log", "LR-E210"
+            )
+        changes = describe_changes(state.resume_key, resume_key)
+        if changes or state.resume_key.keys() != resume_key.keys():
+            raise ForeignCheckpoint(
+                f"{path} was trained with other settings than those in config.json: {changes or 'a member is missing'}",
+                "LR-E210",
             )
 
     def check_record(self, members: JSON) -> None:
@@ -152,7 +158,8 @@ class RunAudit:
             if not self._binds_last(binding):
                 part = {"settings": "the settings", "environment": "versions and machine"}[binding.kind]
                 raise ForeignCheckpoint(
-                    f"config.json was changed: {part} in it differ from {self.path.name}", "LR-E214"
+                    f"config.json was changed: {part} in it differ from {self.path.name}, which has their digest alone",
+                    "LR-E214",
                 )
 
     def _binds_last(self, binding: Binding) -> bool:

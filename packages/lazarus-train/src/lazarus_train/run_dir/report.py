@@ -31,6 +31,7 @@ from lazarus_plan.report import plan_rows
 from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.run_dir.mixture_section import mixture_json, mixture_section
 from lazarus_train.run_dir.reader import RunRecord
+from lazarus_train.run_dir.reward_charts import reward_charts, reward_json, with_controls
 
 MAX_TEXT = 4_000_000
 """Largest number of characters of row text on a page. A longer run shows only outlier steps."""
@@ -61,12 +62,15 @@ def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     Raises:
         SetupError: A folder is not a run.
     """
-    runs = [RunRecord.read(path) for path in paths]
+    runs = [RunRecord.read(path) for path in with_controls(paths)]
     names = _names(runs)
     loss, *others = _CHARTS
     sets = dict.fromkeys(name for run in runs for name in run.eval_sets)
     held_out = [(f"Held-out loss of {name}", "eval_loss", "", _HELD_OUT, name) for name in sets]
-    charts = [_chart(runs, names, *about) for about in (loss, *held_out, *_choices(sets), *others)]
+    before, after = reward_charts(runs, sets)
+    held_out = [] if before else held_out  # of greedy answers: the negative reward
+    about = (*before, loss, *held_out, *_choices(sets), *after, *others)
+    charts = [_chart(runs, names, *each) for each in about]
     rows = [_rows(run, number, name) for number, (run, name) in enumerate(zip(runs, names, strict=True))]
     title = f"Training run{'s' if len(runs) > 1 else ''} "
     of = ", ".join(dict.fromkeys(each for run in runs for each in _about(run)))
@@ -275,7 +279,7 @@ def as_json(paths: Sequence[Path]) -> list[JSON]:
         paths: Folders of runs.
     """
     found: list[JSON] = []
-    for path in paths:
+    for path in with_controls(paths):
         run = RunRecord.read(path)
         steps, loss = run.curve("loss")
         held_out = {name: run.curve("eval_loss", name)[1].tolist() for name in run.eval_sets}
@@ -290,6 +294,7 @@ def as_json(paths: Sequence[Path]) -> list[JSON]:
                 "held_out_losses": held_out,
                 "tokens": int(run.curve("tokens")[1].sum()),
                 "median_tokens_per_s": float(np.median(speed)) if len(speed) else None,
+                **reward_json(run),
                 **mixture_json(run),
             }
         )

@@ -1,7 +1,9 @@
 """Finds the checkpoint to resume from, and checks that it is undamaged and of this run."""
 
 from pathlib import Path
+from typing import Any
 
+from lazarus_core.changed_values import describe_changes
 from lazarus_plan import BatchPlan
 from lazarus_plan.cursor import check_state
 from lazarus_train.config import TrainConfig
@@ -105,13 +107,18 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
         other = f"`resume` {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another `output`"
         raise SetupError(f"`max_steps={config.max_steps}`: the run has done {done} steps; {other}", "LR-E112")
     settings = config.resume_key()
-    changed = [name for name, value in settings.items() if state.resume_key.get(name) != value]
+    changes = describe_changes(_of_names(state.resume_key, settings), settings)
     if config.lora is None:  # adapters are put on the model itself, whose files are hashed as they are loaded
         Base.on_disk(config.model).check(state.base, config.model)
-    if changed:
+    if changes:
         raise ForeignCheckpoint(
-            f"{checkpoint} was trained with other settings: {', '.join(f'`{name}`' for name in changed)} differ; give "
-            "the same ones, another `output`, or `resume=none` to start again",
+            f"{checkpoint} was trained with other settings: {changes}; give the same ones, another `output`, or "
+            "`resume=none` to start again",
             "LR-E210",
         )
     return state
+
+
+def _of_names(stored: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The stored settings that this version knows."""
+    return {name: value for name, value in stored.items() if name in settings}

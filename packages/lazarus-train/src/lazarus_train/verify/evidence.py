@@ -92,6 +92,11 @@ class RunEvidence:
             SetupError: The path is not part of a run, or an input is missing.
         """
         folder, checkpoint = _find(path)
+        for source in elsewhere.sources:
+            if not source.exists():
+                raise SetupError(
+                    f"{source} does not exist: give the present location of the corpus's sources", "LR-E113"
+                )
         members = read_manifest(folder.config)
         config = _config(members, folder, elsewhere)
         return cls(folder, members, config, RunAudit.read(folder.audit), pins, elsewhere.sources), checkpoint

@@ -69,6 +69,7 @@ def _walk(run: RunEvidence, checkpoint: Path, replay: int) -> Iterator[Link]:
     first_model = first_model_link(run, state)
     origins = walk_origins(run)
     inputs = check_run(run.config)
+    from_sources = list(origin_links(run, inputs, origins))
     audit = check_audit_log(run, inputs)
     yield checkpoints_link(run, states)
     yield first_model
@@ -84,7 +85,7 @@ def _walk(run: RunEvidence, checkpoint: Path, replay: int) -> Iterator[Link]:
         yield replay_link(run, inputs, replay)
     yield from step_links(audit, inputs, state)
     yield from data_links(inputs)
-    yield from origin_links(run, inputs, origins)
+    yield from from_sources
     yield from held_out_links(run, inputs)
     yield from unbound_links(run, is_newest)
     yield _pinned(run, audit)
