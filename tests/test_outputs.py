@@ -5,7 +5,6 @@ A new option that takes a path has to be named here, as read or as written; a ne
 
 import inspect
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -129,6 +128,17 @@ COMMANDS: dict[str, list[str]] = {
             "moe specialists": ["--permutations", "99", "--routers", "19"],
         }.items()
     },
+    **{
+        f"introspect {name}": ["-m", "model", *words, "--html", "@"]
+        for name, words in {
+            **{key: ["-d", "labelled.jsonl", "--layers", "1", "--raw"] for key in ("neurons", "probe", "clusters")},
+            "embedding": ["-n", "10", "--permutations", "19"],
+            "operand-directions": ["--values", "2-5", "--permutations", "19", "--layers", "1"],
+            "commutativity": ["--values", "2-5", "--controls", "19", "--permutations", "19", "--layers", "1"],
+            "arithmetic": ["-n", "2", "--digits", "1"],
+            "uncertainty": ["-p", "a", "--raw"],
+        }.items()
+    },
     "introspect weight-diff": ["model", "model", "--html", "@"],
     "introspect activation-diff": ["model", "model", "-p", "abcd", "--raw", "--html", "@"],
     "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
@@ -165,8 +175,8 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
-ALIKE = {each for each in COMMANDS if re.match("introspect (moe|weight|activation)", each)} - {"introspect moe route"}
-"""Commands with the same outputs as `introspect moe route`: tried in a thorough run."""
+ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {"introspect analyze", "introspect moe route"}
+"""Commands with the same outputs as `introspect analyze`: tried in a thorough run."""
 SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl", "gym export": ".py"}
 """Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare", "corpus split"}
@@ -223,6 +233,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}."} for n in range(40)]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     (folder / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n', "utf-8")
+    labelled = [{"prompt": f"{who} was {word}", "label": word[0]} for who in "abcdefgh" for word in ("sad", "glad")]
+    (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

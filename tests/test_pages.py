@@ -82,7 +82,10 @@ def imports_page(node: ast.AST) -> bool:
 def test_every_command_with_a_page_is_listed():
     from lazarus_cli.main import app
 
-    with_pages = {name for name, names in options(get_command(app)) if "--html" in names}
+    aliases = "introspect moe-expert "  # older names of `introspect moe`
+    with_pages = {
+        name for name, names in options(get_command(app)) if "--html" in names and not name.startswith(aliases)
+    }
     assert len(with_pages) >= 8
     listed = [page.command for page in TOOL.PAGES]
     assert [name for name in with_pages if not any(each.startswith(f"{name} ") for each in listed)] == []

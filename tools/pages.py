@@ -109,6 +109,29 @@ def _pages() -> list[Page]:
     }.items():
         of = ("model", "other") if name == "compare" else ("model",)
         add("lazarus_introspect.pictures.document", f"introspect-{name}", f"introspect {name} {command} --html", *of)
+    for name, command in {
+        "moe route": "-m routed -p '7 + 8' --raw --html",
+        "moe utilisation": "-m routed --layers 0 --html",
+        "moe co-activation": "-m routed --layers 0 --html",
+        "moe vocab-contrib": "-m routed --layers 0 --html",
+        "moe compression": "-m routed --layers 0 --html",
+        "moe specialists": "-m routed --layers 0 --permutations 99 --routers 19 --html",
+        "moe ablate": "-m routed --layers 0 -p '7 + 8' --raw --html",
+        "moe pipeline": "-m routed --layers 0-1 --num-prompts 1 --html",
+        "probe": "-m model -d labelled.jsonl --raw --permutations 19 --html",
+        "clusters": "-m model -d labelled.jsonl --raw --nulls 19 --html",
+        "neurons": "-m model -d labelled.jsonl --raw --html",
+        "embedding": "-m model -n 10 --permutations 19 --html",
+        "operand-directions": "-m model --values 2-5 --permutations 19 --html",
+        "commutativity": "-m model --values 2-5 --controls 19 --permutations 19 --html",
+        "arithmetic": "-m model -n 2 --digits 1 --html",
+        "uncertainty": "-m model -p 'How much' --raw --html",
+        "weight-diff": "model other --html",
+        "activation-diff": "model other -p 'How much' --raw --html",
+    }.items():
+        of = ("routed" if name.startswith("moe") else "model",)
+        file = f"introspect-{name.replace(' ', '-')}"
+        add("lazarus_introspect.pictures.document", file, f"introspect {name} {command}", *of)
     evolve = "introspect evolve fast -p 'How much is it?' --raw --html"
     add("lazarus_introspect.pictures.document", "introspect-evolve", evolve, "fast")
     bench = "bench -d rows.jsonl -t byte -b 4096 --num-samples 24 --steps 1 -o bench"
@@ -133,9 +156,23 @@ def build(folder: Path, run: Run, *, rows: int = 60, steps: int = 40, is_real: b
     for name, part in (("rows", problems[:rows]), ("held", problems[rows:])):
         text = "".join(json.dumps({"prompt": question, "completion": answer}) + "\n" for question, answer in part)
         (folder / f"{name}.jsonl").write_text(text, "utf-8")
+    labelled = [{"prompt": f"{who} was {word}", "label": word} for who in "abcdefgh" for word in ("sad", "glad")]
+    (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
+    _save_routed(folder / "routed")
     for command in [*_inputs(steps), *(page.command for page in PAGES)]:
         run(shlex.split(command), folder)
     return {page.name: folder / page.made for page in PAGES}
+
+
+def _save_routed(folder: Path) -> None:
+    """Makes a model with four random experts in each of two layers."""
+    from lazarus_models import init_model, save
+    from lazarus_models.families import canonical
+    from lazarus_tokenkit import load_tokenizer
+
+    said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
+    said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
+    save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), folder)
 
 
 def _problems(count: int, data: Path) -> list[tuple[str, str]]:
