@@ -364,6 +364,13 @@ def test_a_bag_of_words_is_no_evidence_of_commutativity(untrained):
     assert max(ps) > 0.1
 
 
+def test_too_few_control_symbols_are_an_error():
+    lm = init_model("tiny-test", load_tokenizer("char:0123456789*=-/!"), seed=0)
+    with pytest.raises(RequestError, match=r"^[3-5] symbols have .* and `controls` asks for 39") as found:
+        commutativity(ModelAnalyzer(lm), CommutativityConfig())
+    assert found.value.code == "LI-E089"
+
+
 def test_a_model_without_arithmetic_has_no_evidence(analyzer):
     settings = {"values": (2, 3, 4, 5, 6), "permutations": 19}
     found = operand_directions(analyzer, OperandsConfig(**settings))

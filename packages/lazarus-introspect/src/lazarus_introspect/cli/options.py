@@ -46,6 +46,7 @@ _OPTIONS = {
     "`digits`": "--digits",
     "`operators`": "--operators",
     "`clusters`": "--clusters",
+    "`controls`": "--controls",
     "`samples`": "--samples",
     "`positive`": "--positive",
     "`negative`": "--negative",

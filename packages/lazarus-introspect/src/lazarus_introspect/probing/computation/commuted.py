@@ -6,7 +6,8 @@ For a pair (a, b), c is the cosine of its centred state with that of (b, a), min
 exactly one operand with it. A model that ignores the order of tokens has a large c for any symbol between the operands, so
 c alone shows nothing about arithmetic. The control symbols settle it: the same grid with symbols that are no commutative
 operator (`-`, `/`, punctuation, letters). Under the hypothesis that the operator is one symbol among others, its c is
-exchangeable with theirs, and its rank is an exact p-value.
+exchangeable with theirs, and its rank is an exact p-value. The last streams hold the answer, which commutes in every model that
+answers: evidence there alone is no more than that, so look at the sites.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from pydantic import Field
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
 from lazarus_introspect.analysis.tokens import read_prompt
+from lazarus_introspect.errors import RequestError
 from lazarus_introspect.pictures import Part, heatmap
 from lazarus_introspect.probing.computation.problems import (
     TEMPLATE,
@@ -268,20 +270,30 @@ def largest_p(table: Numbers) -> float:
 
 
 def control_symbols(lm: LoadedModel, config: CommutativityConfig) -> list[str]:
-    """Symbols that give as many tokens as the operator, in a seeded order.
+    """Symbols that give as many tokens as the operator and different ones (not all unknown), in a seeded order.
 
     Args:
         lm: The model.
         config: Settings.
+
+    Raises:
+        RequestError: There are fewer of them than `controls`.
     """
 
-    def length(symbol: str) -> int:
-        return len(read_prompt(lm, Problem(3, symbol, 4).text(config.template), raw=True).ids)
+    def ids(symbol: str) -> tuple[int, ...]:
+        return read_prompt(lm, Problem(3, symbol, 4).text(config.template), raw=True).ids
 
     rng = np.random.default_rng([config.seed, 16])
-    order = [CONTROLS[int(place)] for place in rng.permutation(len(CONTROLS)).tolist()]
-    wanted = length(config.operator)
-    return [symbol for symbol in order if length(symbol) == wanted][: config.controls]
+    own = ids(config.operator)
+    by_ids = {ids(CONTROLS[int(place)]): CONTROLS[int(place)] for place in rng.permutation(len(CONTROLS)).tolist()}
+    found = [symbol for tokens, symbol in by_ids.items() if len(tokens) == len(own) and tokens != own]
+    if len(found) < config.controls:
+        raise RequestError(
+            f"{len(found)} symbols have as many tokens as the operator and differ, and `controls` asks for {config.controls}: give "
+            "a smaller number, or change `template`",
+            "LI-E089",
+        )
+    return found[: config.controls]
 
 
 def _figures(
