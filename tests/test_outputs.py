@@ -189,7 +189,11 @@ FOLDERS = {
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 ABLATION = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
 """A result that `circuit export` draws."""
-ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {"introspect analyze", "introspect moe route", "introspect circuit export"}
+ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {
+    "introspect analyze",
+    "introspect moe route",
+    "introspect circuit export",
+}
 """Commands with the same outputs as `introspect analyze`: tried in a thorough run."""
 SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl", "gym export": ".py"}
 """Of outputs whose name decides on their form; the others take any."""
