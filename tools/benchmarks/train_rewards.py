@@ -17,7 +17,7 @@ from lazarus_models import init_model, save
 from lazarus_models.composition import preset
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import CausalSettings, OptimizerSettings, TrainConfig, plan_run, train
-from lazarus_train.objectives.grpo import GrpoSettings
+from lazarus_train.objectives.policy.grpo import GrpoSettings
 
 LETTERS = "abcdefgh"
 

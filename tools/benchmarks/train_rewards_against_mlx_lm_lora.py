@@ -17,7 +17,7 @@ from pathlib import Path
 from lazarus_core.console import show
 from lazarus_train import OptimizerSettings, TrainConfig, plan_run, train
 from lazarus_train.callbacks.base import Watcher
-from lazarus_train.objectives.grpo import GrpoSettings
+from lazarus_train.objectives.policy.grpo import GrpoSettings
 
 PROMPTS, GROUP, TOKENS = 8, 8, 64
 OTHER = """

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from lazarus_train import train
 from lazarus_train.errors import CorruptCheckpoint, SetupError
-from lazarus_train.objectives.grpo import GrpoObjective, GrpoSettings
-from lazarus_train.objectives.policy import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
-from lazarus_train.objectives.policy_losses import clipped_loss, kl_estimate, value_loss
-from lazarus_train.objectives.ppo import PpoSettings
+from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
+from lazarus_train.objectives.policy.grpo import GrpoObjective, GrpoSettings
+from lazarus_train.objectives.policy.losses import clipped_loss, kl_estimate, value_loss
+from lazarus_train.objectives.policy.ppo import PpoSettings
 from lazarus_train.rollouts.advantages import (
     generalized_advantages,
     group_advantages,

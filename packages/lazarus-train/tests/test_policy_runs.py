@@ -11,7 +11,7 @@ import commands
 import ring
 from killer import KILLER
 from lazarus_train import OptimizerSettings, train
-from lazarus_train.objectives.grpo import GrpoSettings
+from lazarus_train.objectives.policy.grpo import GrpoSettings
 from suite import repeats, thinned
 
 KILLS = repeats(20, 4)

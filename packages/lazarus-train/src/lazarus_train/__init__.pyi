@@ -15,9 +15,9 @@ from .objectives.base import Objective as Objective
 from .objectives.causal import CausalSettings as CausalSettings
 from .objectives.classification import ClassificationSettings as ClassificationSettings
 from .objectives.diffusion import DiffusionSettings as DiffusionSettings
-from .objectives.grpo import GrpoSettings as GrpoSettings
 from .objectives.mntp import MntpSettings as MntpSettings
-from .objectives.ppo import PpoSettings as PpoSettings
+from .objectives.policy.grpo import GrpoSettings as GrpoSettings
+from .objectives.policy.ppo import PpoSettings as PpoSettings
 from .objectives.preference import PreferenceSettings as PreferenceSettings
 from .objectives.regression import RegressionSettings as RegressionSettings
 from .objectives.reward import RewardSettings as RewardSettings

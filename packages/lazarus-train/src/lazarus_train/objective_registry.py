@@ -27,8 +27,8 @@ BUILT_IN = {
     "reward": "lazarus_train.objectives.reward:RewardObjective",
     "classification": "lazarus_train.objectives.classification:ClassificationObjective",
     "regression": "lazarus_train.objectives.regression:RegressionObjective",
-    "grpo": "lazarus_train.objectives.grpo:GrpoObjective",
-    "ppo": "lazarus_train.objectives.ppo:PpoObjective",
+    "grpo": "lazarus_train.objectives.policy.grpo:GrpoObjective",
+    "ppo": "lazarus_train.objectives.policy.ppo:PpoObjective",
 }
 """Objectives of this package: one line each, kind to `module:class`."""
 _METHODS = ("bind", "loss", "loss_normalizer", "measure", "prepare", "sequence_head")

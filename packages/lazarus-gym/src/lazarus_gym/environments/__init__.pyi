@@ -1,3 +1,4 @@
+from ..jailed_environment import JailedEnvironment as JailedEnvironment
 from .calls import ToolCallEnvironment as ToolCallEnvironment
 from .draw import Draw as Draw
 from .game import LEVELS as LEVELS
@@ -6,7 +7,6 @@ from .game import Hint as Hint
 from .game import Level as Level
 from .game import Measure as Measure
 from .game import Played as Played
-from .jailed import JailedEnvironment as JailedEnvironment
 from .play import Outcome as Outcome
 from .play import Play as Play
 from .play import PuzzleEpisode as PuzzleEpisode

@@ -8,7 +8,6 @@ from lazarus_gym.environments.binary import Binary
 from lazarus_gym.environments.calls import ToolCallEnvironment
 from lazarus_gym.environments.futoshiki import Futoshiki
 from lazarus_gym.environments.game import Game
-from lazarus_gym.environments.jailed import REASONING_GYM, JailedEnvironment, reasoning_environment
 from lazarus_gym.environments.knapsack import Knapsack
 from lazarus_gym.environments.lights_out import LightsOut
 from lazarus_gym.environments.mastermind import Mastermind
@@ -18,6 +17,7 @@ from lazarus_gym.environments.puzzle import PuzzleEnvironment
 from lazarus_gym.environments.questions import MathsEnvironment
 from lazarus_gym.environments.sudoku import Sudoku
 from lazarus_gym.errors import EnvironmentUseError
+from lazarus_gym.jailed_environment import REASONING_GYM, JailedEnvironment, reasoning_environment
 
 GAMES: dict[str, Game[Any, Any]] = {
     game.name: game

@@ -17,13 +17,13 @@ from lazarus_train.engine.evaluator import EvalSet, Evaluator, is_due
 from lazarus_train.engine.gradients import CompiledGradients, GradientFn, LossGradients
 from lazarus_train.engine.loss import BatchMaker, Statistics, make_loss_fn
 from lazarus_train.engine.memory import StepShape, fitting_rows
-from lazarus_train.engine.on_policy import OnPolicy, policy_of
+from lazarus_train.engine.policy.on_policy import OnPolicy, policy_of
 from lazarus_train.engine.references import Binder
 from lazarus_train.engine.sample_generations import prepare
 from lazarus_train.engine.state import TrainState
 from lazarus_train.layers.neftune import embedding_width
 from lazarus_train.objectives.base import Objective, held_out_group, make_objective, step_group
-from lazarus_train.objectives.policy import HeldOutRewards, PolicyObjective
+from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective
 from lazarus_train.objectives.sequence_head import SequenceHead
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.preflight.model import check_ids, check_model

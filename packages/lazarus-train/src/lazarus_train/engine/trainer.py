@@ -27,7 +27,7 @@ from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.memory import check_weights_fit
-from lazarus_train.engine.on_policy import BETA
+from lazarus_train.engine.policy.on_policy import BETA
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
 from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, compute_gradients

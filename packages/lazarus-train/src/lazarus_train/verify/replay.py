@@ -5,11 +5,11 @@ import numpy as np
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.devices import device_policy, prepare_device, weight_bytes
 from lazarus_train.distributed import SINGLE
-from lazarus_train.engine.on_policy import BETA, policy_of
+from lazarus_train.engine.policy.on_policy import BETA, policy_of
 from lazarus_train.engine.state import TrainState
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.base import Bindings, make_objective
-from lazarus_train.objectives.policy import PolicyObjective
+from lazarus_train.objectives.policy.base import PolicyObjective
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.rollouts.record import Rollout, digest_of, line_of
 from lazarus_train.run_dir.checkpoint import State, checkpoints, read_state

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from lazarus_train.objectives.policy import (
+from lazarus_train.objectives.policy.base import (
     ADVANTAGE,
     OLD,
     OLD_VALUE,
@@ -103,7 +103,7 @@ class PpoObjective(PolicyObjective):
         """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import log_probabilities_and_values
-        from lazarus_train.objectives.policy_losses import clipped_loss, value_loss
+        from lazarus_train.objectives.policy.losses import clipped_loss, value_loss
 
         settings, inputs = self.settings, batch.random_inputs
         now, value = log_probabilities_and_values(model, batch, settings.temperature)

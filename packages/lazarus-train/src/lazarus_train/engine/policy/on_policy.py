@@ -21,10 +21,10 @@ from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.gradients import GradientFn
 from lazarus_train.engine.loss import step_seed
-from lazarus_train.engine.policy_updates import Update, UpdateMaker, reference_divergence, with_inputs
+from lazarus_train.engine.policy.updates import Update, UpdateMaker, reference_divergence, with_inputs
 from lazarus_train.engine.step import Gradients, compute_gradients
-from lazarus_train.objectives.policy import PolicyObjective, PolicySettings
-from lazarus_train.objectives.ppo import PpoSettings
+from lazarus_train.objectives.policy.base import PolicyObjective, PolicySettings
+from lazarus_train.objectives.policy.ppo import PpoSettings
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.rollouts.advantages import generalized_advantages, group_advantages, whitened
 from lazarus_train.rollouts.collect import Asked, Collector, Lines

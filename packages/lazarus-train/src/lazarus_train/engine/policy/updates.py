@@ -17,7 +17,7 @@ from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import Batch, make_batch
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.objectives.forward import survey_labels
-from lazarus_train.objectives.policy import ADVANTAGE, OLD, OLD_VALUE, REFERENCE, RETURN, SHARE, WEIGHT
+from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, OLD_VALUE, REFERENCE, RETURN, SHARE, WEIGHT
 from lazarus_train.rollouts.collect import Lines
 from lazarus_train.rollouts.record import Rollout
 from lazarus_train.rollouts.rows import sequences

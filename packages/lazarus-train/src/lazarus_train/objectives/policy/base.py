@@ -1,6 +1,6 @@
 """What GRPO and PPO share: settings, the data that they accept, and held-out rewards.
 
-The rows of a step are prompts. The run generates answers, computes rewards and advantages (`engine.on_policy`), and passes
+The rows of a step are prompts. The run generates answers, computes rewards and advantages (`engine.policy`), and passes
 them to the loss in `Batch.random_inputs`.
 """
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from lazarus_train.objectives.policy import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT, PolicyObjective, PolicySettings
+from lazarus_train.objectives.policy.base import (
+    ADVANTAGE,
+    OLD,
+    REFERENCE,
+    SHARE,
+    WEIGHT,
+    PolicyObjective,
+    PolicySettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +101,7 @@ class GrpoObjective(PolicyObjective):
             lengths: Drawn tokens of each answer; answers are contiguous.
         """
         from lazarus_models.backend import mx
-        from lazarus_train.objectives.policy_losses import answer_means, clipped_loss, kl_estimate
+        from lazarus_train.objectives.policy.losses import answer_means, clipped_loss, kl_estimate
 
         settings = self.settings
         log_ratio = now - inputs[OLD]
