@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from lazarus_core.plugins import near_name
+from lazarus_gym.environments.single_turn.jailed import NOT_INSTALLED, REASONING_GYM
 from lazarus_gym.errors import AuditError
 from lazarus_gym.jail import Jail, JailConfig, JailResult, Protections
-from lazarus_gym.jailed_environment import NOT_INSTALLED, REASONING_GYM
 from lazarus_gym.samples import read_tasks
 
 if TYPE_CHECKING:

@@ -1,5 +1,3 @@
-from ..jailed_environment import JailedEnvironment as JailedEnvironment
-from .calls import ToolCallEnvironment as ToolCallEnvironment
 from .draw import Draw as Draw
 from .game import LEVELS as LEVELS
 from .game import Game as Game
@@ -11,11 +9,13 @@ from .play import Outcome as Outcome
 from .play import Play as Play
 from .play import PuzzleEpisode as PuzzleEpisode
 from .puzzle import PuzzleEnvironment as PuzzleEnvironment
-from .questions import MathsEnvironment as MathsEnvironment
 from .registry import ENVIRONMENTS as ENVIRONMENTS
 from .registry import GAMES as GAMES
 from .registry import find_game as find_game
 from .registry import make_environment as make_environment
+from .single_turn.calls import ToolCallEnvironment as ToolCallEnvironment
+from .single_turn.jailed import JailedEnvironment as JailedEnvironment
+from .single_turn.questions import MathsEnvironment as MathsEnvironment
 from .tools import BinaryTools as BinaryTools
 from .tools import FutoshikiTools as FutoshikiTools
 from .tools import KnapsackTools as KnapsackTools

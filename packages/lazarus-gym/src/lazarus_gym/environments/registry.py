@@ -5,7 +5,6 @@ from typing import Any
 
 from lazarus_core.plugins import near_name
 from lazarus_gym.environments.binary import Binary
-from lazarus_gym.environments.calls import ToolCallEnvironment
 from lazarus_gym.environments.futoshiki import Futoshiki
 from lazarus_gym.environments.game import Game
 from lazarus_gym.environments.knapsack import Knapsack
@@ -14,10 +13,11 @@ from lazarus_gym.environments.mastermind import Mastermind
 from lazarus_gym.environments.minesweeper import Minesweeper
 from lazarus_gym.environments.nonogram import Nonogram
 from lazarus_gym.environments.puzzle import PuzzleEnvironment
-from lazarus_gym.environments.questions import MathsEnvironment
+from lazarus_gym.environments.single_turn.calls import ToolCallEnvironment
+from lazarus_gym.environments.single_turn.jailed import REASONING_GYM, JailedEnvironment, reasoning_environment
+from lazarus_gym.environments.single_turn.questions import MathsEnvironment
 from lazarus_gym.environments.sudoku import Sudoku
 from lazarus_gym.errors import EnvironmentUseError
-from lazarus_gym.jailed_environment import REASONING_GYM, JailedEnvironment, reasoning_environment
 
 GAMES: dict[str, Game[Any, Any]] = {
     game.name: game

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazarus_gym.environments.play import PuzzleEpisode
-from lazarus_gym.environments.questions import ASKED
 from lazarus_gym.environments.registry import find_game
+from lazarus_gym.environments.single_turn.questions import ASKED
 from lazarus_gym.errors import EnvironmentUseError
 from lazarus_gym.tasks.maths import Task, generate_tasks, verify
 from lazarus_gym.tasks.questions import Kind
