@@ -1,7 +1,10 @@
 """Reinforcement learning: losses equal TRL's, advantages equal hand-worked numbers; a run is replayed, resumed, and shared among processes."""
 
 import json
+import re
 import shutil
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -377,6 +380,30 @@ def test_settings_that_would_break_the_policy_are_refused(setup):
     ):
         with pytest.raises(ValueError, match=said):
             setup.config(**{"objective": grpo(), **more})
+
+
+@pytest.mark.slow
+def test_the_way_of_a_prompt_is_the_one_of_the_guide(policy):
+    page = (Path(__file__).parents[3] / ".github/CONTRIBUTING.md").read_text("utf-8")
+    section = page.partition("### The way of a prompt to its gradient")[2].partition("\n#")[0]
+    hops = re.findall(r"^\d+\. `(lazarus_[\w.]+)`: ", section, re.MULTILINE)
+    called: list[str] = []
+
+    def note(frame, event, _):
+        name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
+        if event == "call" and name in hops and name not in called:
+            called.append(name)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        settings = grpo(prompts_per_step=1, choose="signal")
+        train(policy.config(objective=settings, max_steps=1))
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert len(hops) == 10
+    assert called == hops
 
 
 # Environments
