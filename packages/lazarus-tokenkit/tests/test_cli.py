@@ -8,8 +8,8 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from lazarus_core.color import plain
 
+from lazarus_core.console.color import plain
 from lazarus_tokenkit import read_samples
 from lazarus_tokenkit.errors import SampleError
 

@@ -96,7 +96,7 @@ def test_it_is_resumed_to_the_bit_and_verified(setup, toy, stop_after):
 
 def test_settings_of_another_size_are_another_run(setup, toy):
     train(setup.config(objective={"kind": "toy"}, max_steps=1))
-    with pytest.raises(lazarus_train.errors.ForeignCheckpoint, match="`objective` differ"):
+    with pytest.raises(lazarus_train.errors.ForeignCheckpoint, match=r"`objective\.share` was"):
         train(setup.config(objective={"kind": "toy", "share": 0.75}, max_steps=2))
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lazarus_train.callbacks.base import Watcher
 from lazarus_train.config import TrainConfig
@@ -239,8 +239,10 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
             *(sets, config.sample_prompts, inputs.encoder, inputs.is_text, state, log, setup.watcher), processes
         ),
         micro_batch_rows=micro_batch_rows,
-        on_policy=policy_of(config, inputs, state.lm, objective, replicas, processes, gradients)
-        if isinstance(objective, PolicyObjective)
+        on_policy=policy_of(
+            *(config, inputs, state.lm, cast("PolicyObjective", objective), replicas, processes, gradients)
+        )
+        if objective.is_on_policy
         else None,
     )
 

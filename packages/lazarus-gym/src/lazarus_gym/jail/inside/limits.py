@@ -34,15 +34,15 @@ def limit_memory(extra_bytes: int) -> str:
 
 
 def watch_memory(extra_bytes: int) -> None:
-    """Starts a thread that ends the process when its peak of resident memory grew by too much.
+    """Starts a thread that ends the process when its resident memory grew by too much.
 
     Args:
         extra_bytes: Bytes that may be added.
     """
-    limit = _peak() + extra_bytes
+    limit = _resident() + extra_bytes
 
     def watch() -> None:
-        while _peak() <= limit:
+        while _resident() <= limit:
             time.sleep(WATCH_EVERY_S)
         os._exit(OUT_OF_MEMORY)
 
@@ -62,7 +62,8 @@ def limit_files_and_processes() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _peak() -> int:
-    """The peak of resident memory, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _resident() -> int:
+    """Resident memory, in bytes; on macOS its peak. On Linux a peak would be that of the parent: it survives `exec`."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()

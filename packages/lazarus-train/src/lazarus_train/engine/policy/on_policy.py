@@ -24,9 +24,7 @@ from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.policy.updates import Update, UpdateMaker, reference_divergence, with_inputs
 from lazarus_train.engine.step import Gradients, compute_gradients
 from lazarus_train.objectives.policy.base import PolicyObjective, PolicySettings
-from lazarus_train.objectives.policy.ppo import PpoSettings
 from lazarus_train.preflight.inputs import RunInputs
-from lazarus_train.rollouts.advantages import generalized_advantages, group_advantages, whitened
 from lazarus_train.rollouts.collect import Asked, Collector, Lines
 from lazarus_train.rollouts.groups import figures, groups_of, is_useful
 from lazarus_train.rollouts.record import Rollout, digest_of
@@ -37,8 +35,6 @@ Tokens = list[NDArray[Any]]
 """A value of each drawn token, for each roll-out of an update."""
 BETA = "beta"
 """Metric: the weight of the divergence from the reference after the step, if it is adapted."""
-_LARGEST_CHANGE = 0.2
-"""Largest relative error of the divergence that changes `beta` (arXiv 1909.08593)."""
 
 
 class Learned(NamedTuple):
@@ -273,12 +269,11 @@ class OnPolicy:
 
     def _advantages(self, updates: Sequence[Update]) -> list[tuple[Tokens, Tokens]]:
         """Advantages and returns of the drawn tokens, for each update; no returns without a value head."""
-        settings = self.settings
-        if isinstance(settings, PpoSettings):
-            return self._value_advantages(updates, settings)
+        if self.settings.needs_value:
+            return self._value_advantages(updates)
         groups = [(list(group), update) for update in updates for group in groups_of(update.rollouts)]
         rewards = [[each.reward or 0.0 for each in group] for group, _ in groups]
-        by_group = iter(group_advantages(rewards, cast("Any", settings).scale))
+        by_group = iter(self.objective.answer_advantages(rewards))
         found: list[tuple[Tokens, Tokens]] = []
         for update in updates:
             values = [value for _ in groups_of(update.rollouts) for value in next(by_group)]
@@ -286,7 +281,7 @@ class OnPolicy:
             found.append((tokens, []))
         return found
 
-    def _value_advantages(self, updates: Sequence[Update], settings: PpoSettings) -> list[tuple[Tokens, Tokens]]:
+    def _value_advantages(self, updates: Sequence[Update]) -> list[tuple[Tokens, Tokens]]:
         mine: dict[str, list[list[float]]] = {}
         for number, update in enumerate(updates):
             for each in update.batches:
@@ -296,16 +291,14 @@ class OnPolicy:
                     if each.reference is not None:
                         rewards -= self.beta * (each.old[labels] - each.reference[labels])
                     rewards[-1] += update.rollouts[member].reward or 0.0
-                    pair = generalized_advantages(
-                        rewards, each.value[labels], discount=settings.discount, decay=settings.gae_decay
-                    )
+                    pair = self.objective.token_advantages(rewards, each.value[labels])
                     mine[f"{number} {member}"] = [part.tolist() for part in pair]
         whole: dict[str, list[list[float]]] = {}
         for part in self._processes.gather(json.dumps(mine).encode()):
             whole |= json.loads(part)
         keys = [[f"{number} {member}" for member in range(len(each.rollouts))] for number, each in enumerate(updates)]
         advantages = [np.array(whole[key][0]) for row in keys for key in row]
-        scaled = iter(whitened(advantages) if settings.is_whitened else advantages)
+        scaled = iter(self.objective.scaled_advantages(advantages))
         return [([next(scaled) for _ in row], [np.array(whole[key][1]) for key in row]) for row in keys]
 
     def _gradients(self, update: Update, advantages: Tokens, returns: Tokens) -> list[Gradients]:
@@ -329,12 +322,11 @@ class OnPolicy:
         return means | {"ratio_error": found[0].metrics["ratio_error"] if found else 0.0}
 
     def _adapt(self, metrics: dict[str, float], answers: int) -> None:
-        """Adapts `beta` to its target (arXiv 1909.08593, section 2.2)."""
-        settings = self.settings
-        if not isinstance(settings, PpoSettings) or settings.kl_target is None:
+        """Adapts `beta`, if the objective does."""
+        found = self.objective.adapted_beta(self.beta, metrics.get("reference_kl", 0.0), answers)
+        if found is None:
             return
-        error = metrics["reference_kl"] / settings.kl_target - 1
-        self.beta *= 1 + max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, error)) * answers / settings.kl_horizon
+        self.beta = found
         metrics[BETA] = self.beta
 
 

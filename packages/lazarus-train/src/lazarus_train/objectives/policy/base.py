@@ -215,6 +215,41 @@ class PolicyObjective(Objective[Any]):
         """
         raise NotImplementedError
 
+    def answer_advantages(self, rewards: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Advantages of whole answers, for objectives without a value head.
+
+        Args:
+            rewards: Rewards of the answers to each prompt of a step.
+        """
+        raise NotImplementedError
+
+    def token_advantages(self, rewards: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Advantages and returns of the tokens of one answer, for objectives with a value head.
+
+        Args:
+            rewards: Reward of each token, (T,).
+            values: Value before each token, (T,).
+        """
+        raise NotImplementedError
+
+    def scaled_advantages(self, advantages: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The advantages of all answers of a step, scaled together. The default does not scale.
+
+        Args:
+            advantages: Of the tokens of each answer.
+        """
+        return advantages
+
+    def adapted_beta(self, beta: float, reference_kl: float, answers: int) -> float | None:
+        """The weight of the divergence in the next step; None if it is constant, as by default.
+
+        Args:
+            beta: Present weight.
+            reference_kl: Divergence from the reference in this step, in nats an answer.
+            answers: Number of answers.
+        """
+        return None
+
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Loss and metrics of generated answers, summed with the weights of `token_weights`.
 

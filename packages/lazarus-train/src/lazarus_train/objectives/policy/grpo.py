@@ -78,6 +78,16 @@ class GrpoObjective(PolicyObjective):
             case _:
                 return [1.0 / length for length in lengths], len(lengths)
 
+    def answer_advantages(self, rewards: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Rewards relative to their group.
+
+        Args:
+            rewards: Rewards of the answers to each prompt of a step.
+        """
+        from lazarus_train.rollouts.advantages import group_advantages
+
+        return group_advantages(rewards, self.settings.scale)
+
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Loss and metrics of generated answers.
 

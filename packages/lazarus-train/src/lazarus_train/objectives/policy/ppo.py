@@ -20,10 +20,15 @@ from lazarus_train.objectives.policy.base import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from lazarus_models.backend import mx
     from lazarus_train.data.batches import Batch
     from lazarus_train.objective_registry import RunFields
     from lazarus_train.objectives.base import Metrics
+
+LARGEST_ERROR = 0.2
+"""Largest relative error of the divergence that changes `beta` (arXiv 1909.08593)."""
 
 
 class PpoSettings(PolicySettings, frozen=True):
@@ -92,6 +97,42 @@ class PpoObjective(PolicyObjective):
             lengths: Drawn tokens of each answer of the update.
         """
         return [1.0] * len(lengths), sum(lengths)
+
+    def token_advantages(self, rewards: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Generalised advantages and returns.
+
+        Args:
+            rewards: Reward of each token, (T,).
+            values: Value before each token, (T,).
+        """
+        from lazarus_train.rollouts.advantages import generalized_advantages
+
+        settings = self.settings
+        return generalized_advantages(rewards, values, discount=settings.discount, decay=settings.gae_decay)
+
+    def scaled_advantages(self, advantages: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Mean 0 and variance 1 over all tokens, with `is_whitened`.
+
+        Args:
+            advantages: Of the tokens of each answer.
+        """
+        from lazarus_train.rollouts.advantages import whitened
+
+        return whitened(advantages) if self.settings.is_whitened else advantages
+
+    def adapted_beta(self, beta: float, reference_kl: float, answers: int) -> float | None:
+        """The weight that brings the divergence nearer to `kl_target` (arXiv 1909.08593, section 2.2).
+
+        Args:
+            beta: Present weight.
+            reference_kl: Divergence from the reference in this step, in nats an answer.
+            answers: Number of answers.
+        """
+        settings = self.settings
+        if settings.kl_target is None:
+            return None
+        error = max(-LARGEST_ERROR, min(LARGEST_ERROR, reference_kl / settings.kl_target - 1))
+        return beta * (1 + error * answers / settings.kl_horizon)
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Loss of policy and value.
