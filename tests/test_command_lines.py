@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -209,8 +209,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chosen(name: str) -> list[Line]:
     """The lines with one kind of bad value; in the default run a part of them, another one for each name."""
-    every = [line for leaf in bad_lines.leaves() for line in bad_lines.lines(leaf) if line.bad == name]
+    leaves = bad_lines.leaves()
+    training = [leaf for leaf in leaves if leaf.words[0] == "train" and leaf.words[1:] not in (("sweep",), ("verify",))]
+    training = [leaf for leaf in training if len(leaf.options) > len(training[0].options) // 2]
+    shared = sorted(set.intersection(*({option.name for option in leaf.options} for leaf in training)))
+    every = [line for leaf in leaves for line in bad_lines.lines(leaf) if line.bad == name]
+    every = [line for line in every if not is_tried_elsewhere(line, training, shared)]
     return list(suite.share(every, PARTS, NAMES.index(name)))
+
+
+def is_tried_elsewhere(line: Line, training: Sequence[bad_lines.Leaf], shared: Sequence[str]) -> bool:
+    """Whether a line is about an option that every training command has by one definition, and another command tries it."""
+    if line.leaf not in training or line.option is None or line.option.name not in shared:
+        return False
+    return training[shared.index(line.option.name) % len(training)] is not line.leaf
 
 
 @pytest.mark.slow
