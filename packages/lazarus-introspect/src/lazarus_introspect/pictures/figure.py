@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import product
 from textwrap import wrap
@@ -47,15 +48,14 @@ def png(title: str, parts: Sequence[Part]) -> bytes:
         RequestError: matplotlib is not installed.
     """
     check_png()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    canvas: Any = import_module("matplotlib.backends.backend_agg")
+    figures: Any = import_module("matplotlib.figure")
     drawn = [reduced_heatmap(part, 6000) if isinstance(part, Heatmap) else part for part in parts]
     heights = [_height(part) for part in drawn]
     scale = min(1.0, _MOST_INCHES / (sum(heights) + 1))
-    figure: Any = Figure(figsize=(_WIDTH, scale * (sum(heights) + 1)), dpi=120, layout="constrained")
+    figure: Any = figures.Figure(figsize=(_WIDTH, scale * (sum(heights) + 1)), dpi=120, layout="constrained")
     figure.suptitle(_plain(title))
-    FigureCanvasAgg(figure)
+    canvas.FigureCanvasAgg(figure)
     rows: Any = figure.subfigures(len(drawn), 1, height_ratios=heights, squeeze=False)
     for place, part in zip(rows[:, 0], drawn, strict=True):
         _draw(place, part)
