@@ -157,6 +157,7 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("introspect", "commutativity"): grid | {"controls": "19"},
     ("introspect", "arithmetic"): {"count": "2", "digits": "1"},
     ("introspect", "uncertainty"): {"prompt": "hello"},
+    ("introspect", "evolve"): {"prompt": "hello"},
 }
 """Further options that keep the good line of a command short, by the name of the parameter."""
 TRAINING = {"data": "data.jsonl", "batch_plan": "plan", "output": "made/new", "max_steps": "1", "model": "model"}

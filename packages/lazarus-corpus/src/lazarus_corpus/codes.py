@@ -84,7 +84,7 @@ CODES = {
     ),
     "LD-E151": Code(
         "Packed rows cannot be written in this form",
-        "pyarrow is missing, or Megatron's files cannot hold a loss mask",
+        "A missing pyarrow, or Megatron's files cannot hold a loss mask",
         "Choose another form: Parquet, or a folder of arrays.",
     ),
     "LD-E145": Code(

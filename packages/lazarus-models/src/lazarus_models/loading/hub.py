@@ -4,6 +4,7 @@ A repository is named `owner/name` or `owner/name@revision`. A cached repository
 tokenizers and safetensors are downloaded, never pickles or code.
 """
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from lazarus_models.loading.published import PUBLISHED
 
 MODELS = {name: model.repository for name, model in sorted(PUBLISHED.items())}
 """Repositories of published models by short name."""
+_EXCEPTION = re.compile(r"^(Got: )?(\w+Error: )?(\[Errno -?\d+\] )?")
+"""What is before the reason in an error of the hub's client."""
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 
 
@@ -100,9 +103,10 @@ def _fetch(name: str, revision: str | None, said: str | None) -> Source:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         at = f"@{revision}" if revision else ""
-        first = str(error).strip().partition("\n")[0]
+        first = _EXCEPTION.sub("", str(error).strip().partition("\n")[0])
         raise ConfigError(
-            f"{said or name + at}: no such directory, not in the cache, and the download from the hub failed: {first}",
+            f"{said or name + at}: no such directory, not in the cache, and the download from the hub failed: {first}; "
+            "give a directory, or correct the name or the connection",
             "LM-E107",
         ) from error
     return Source(path, path.name)

@@ -1,5 +1,7 @@
 """Draws roll-outs of a run again, from the checkpoints before their steps, and compares them to the byte."""
 
+from typing import cast
+
 import numpy as np
 
 from lazarus_train.cpu.thread_parallel import Replicas
@@ -42,6 +44,16 @@ def rollouts_link(run: RunEvidence) -> Link:
     )
 
 
+def check_replayable(run: RunEvidence) -> None:
+    """Refuses a run that draws no answers, before anything is checked.
+
+    Raises:
+        SetupError: The run is of another objective.
+    """
+    if not make_objective(run.config.objective).is_on_policy:
+        raise SetupError("`replay` is for runs of `train grpo` and `train ppo`; this run draws no answers", "LR-E254")
+
+
 def replay_link(run: RunEvidence, inputs: RunInputs, count: int) -> Link:
     """Draws roll-outs again, and compares the lines.
 
@@ -55,9 +67,7 @@ def replay_link(run: RunEvidence, inputs: RunInputs, count: int) -> Link:
         SetupError: The run draws no answers.
         CorruptCheckpoint: A line differs.
     """
-    unbound = make_objective(run.config.objective)
-    if not isinstance(unbound, PolicyObjective):
-        raise SetupError("`replay` is for runs of `train grpo` and `train ppo`; this run draws no answers", "LR-E254")
+    unbound = cast("PolicyObjective", make_objective(run.config.objective))
     objective = unbound.bind(Bindings(inputs.dataset, inputs.encoder.tokenizer))
     by_step = _by_step(run)
     states: dict[int, State | None] = {0: None}

@@ -19,7 +19,7 @@ from lazarus_train.run_dir.links import How, Link
 from lazarus_train.verify.evidence import Elsewhere, Pins, RunEvidence
 from lazarus_train.verify.origins import origin_links, walk_origins
 from lazarus_train.verify.records import check_links, metrics_link, references_link, settings_link, unbound_links
-from lazarus_train.verify.replay import replay_link, rollouts_link
+from lazarus_train.verify.replay import check_replayable, replay_link, rollouts_link
 from lazarus_train.verify.rows import check_audit_log, data_links, held_out_links, step_links
 from lazarus_train.verify.weights import checkpoints_link, final_link, first_model_link, is_finished
 
@@ -51,6 +51,8 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
         StalePlan: Data, template, tokenizer or lengths differ from the plan, or the plan is not the pinned one.
     """
     run, checkpoint = RunEvidence.read(path, elsewhere, pins.resolved())
+    if replay:
+        check_replayable(run)
     yield from _walk(run, checkpoint, replay)
 
 
