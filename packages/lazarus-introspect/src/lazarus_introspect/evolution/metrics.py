@@ -48,7 +48,8 @@ class Metric(Frozen):
         }
         for field, is_needed in needed.items():
             if is_needed != (getattr(self, field) is not None):
-                raise ValueError(f"the metric {self.name} {'needs' if is_needed else 'does not use'} `{field}`")
+                words = f"needs `{field}`: give it" if is_needed else f"does not use `{field}`: leave it out"
+                raise ValueError(f"the metric {self.name} {words}")
         return self
 
     @property

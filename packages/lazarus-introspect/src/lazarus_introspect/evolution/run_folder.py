@@ -69,7 +69,12 @@ def read_run(path: Path, *, model: Path | None = None, plan: Path | None = None)
     """
     record = path / "config.json"
     if not record.is_file() or not (path / "checkpoints").is_dir():
-        raise RequestError(f"{path} is no folder of a training run: it has no config.json or no checkpoints", "LI-E106")
+        raise RequestError(
+            f"{path} is no folder of a training run: it has no config.json or no checkpoints; give the folder of a run",
+            "LI-E106",
+        )
+    if plan is not None and not (plan / "plan.jsonl").is_file():
+        raise RequestError(f"`plan` {plan} is no folder of a plan; give the folder with plan.jsonl", "LI-E106")
     settings = _settings(record)
     base = Path(settings["folder"] or ".")
     initial = path / "initial"
