@@ -78,7 +78,7 @@ CODES = {
         "Choose a name that the message lists, or a file or folder of tasks.",
     ),
     "LG-E136": Code(
-        "reasoning-gym is not installed",
+        "The package reasoning-gym is not installed",
         "It is no dependency of lazarus-gym",
         "Install it into an environment of its own, and name the Python of that environment.",
     ),
