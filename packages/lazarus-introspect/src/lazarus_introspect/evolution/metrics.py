@@ -48,7 +48,7 @@ class Metric(Frozen):
         }
         for field, is_needed in needed.items():
             if is_needed != (getattr(self, field) is not None):
-                words = f"needs `{field}`: give it" if is_needed else f"does not use `{field}`: leave it out"
+                words = f"needs `{field}`: give it" if is_needed else f"does not use `{field}`: omit it"
                 raise ValueError(f"the metric {self.name} {words}")
         return self
 
