@@ -150,6 +150,17 @@ def _renames(source: str) -> list[int]:
     ]
 
 
+def test_no_module_imports_mlx_before_its_fast_blas(tracked: list[Path]):
+    """The first import of `mlx.core` decides on the BLAS of a process; a test module that has it gives all others other bits."""
+    backend = ROOT / "packages/lazarus-models/src/lazarus_models/backend.py"
+    modules = [path for path in tracked if path.suffix == ".py" and ROOT / "tools" not in path.parents]
+    pattern = re.compile(r"^(import mlx\b|from mlx\b)", re.MULTILINE)
+    found = [path for path in modules if pattern.search(path.read_text("utf-8"))]
+    assert backend in found
+    found.remove(backend)
+    assert found == []
+
+
 def test_only_the_atomic_writer_renames_files():
     sources = [path for pattern in ("packages/*/src", "apps/*/src") for path in ROOT.glob(f"{pattern}/**/*.py")]
     found = {"/".join(path.parts[path.parts.index("src") + 1 :]): _renames(path.read_text()) for path in sources}

@@ -8,12 +8,12 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_models.backend import mx
 from lazarus_train import train
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT

@@ -4,7 +4,7 @@ G = answers to one prompt, T = tokens of an answer
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,31 @@ GROUP_EPSILON = 1e-4
 """Added to the standard deviation of rewards, as in TRL."""
 WHITEN_EPSILON = 1e-8
 """Added to the variance of advantages, as in TRL's PPO."""
+
+
+class Scored(NamedTuple):
+    """An answer whose advantages are wanted.
+
+    Args:
+        prompt: Sample id of its prompt; answers to one prompt are next to each other.
+        reward: Its reward.
+        tokens: Tokens T that the model drew.
+        penalties: Rewards of the tokens beside it, (T,); None for none.
+        values: Value before each token, (T,); None without a value head.
+    """
+
+    prompt: int
+    reward: float
+    tokens: int
+    penalties: NDArray[Any] | None = None
+    values: NDArray[Any] | None = None
+
+
+class Advantage(NamedTuple):
+    """Advantages of the tokens of an answer, (T,), and its returns, (T,), if there is a value head."""
+
+    tokens: NDArray[Any]
+    returns: NDArray[Any] | None = None
 
 
 def group_advantages(groups: Sequence[Sequence[float]], scale: Scale) -> list[list[float]]:

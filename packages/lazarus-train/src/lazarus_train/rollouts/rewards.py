@@ -153,8 +153,7 @@ def load_reward(name: str) -> Reward:
 
 def _of_function(name: str) -> Reward:
     module, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a console script does not look into the working directory, as `python -m` does
+    sys.path.insert(0, "")  # a console script does not look into the working directory, as `python -m` does
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
@@ -165,6 +164,8 @@ def _of_function(name: str) -> Reward:
             "installed package",
             "LR-E250",
         ) from error
+    finally:
+        sys.path.remove("")
     if callable(getattr(found, "score", None)):
         return cast("Reward", found)
     if not callable(found):

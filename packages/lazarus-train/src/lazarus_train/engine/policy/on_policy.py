@@ -25,14 +25,13 @@ from lazarus_train.engine.policy.updates import Update, UpdateMaker, reference_d
 from lazarus_train.engine.step import Gradients, compute_gradients
 from lazarus_train.objectives.policy.base import PolicyObjective, PolicySettings
 from lazarus_train.preflight.inputs import RunInputs
+from lazarus_train.rollouts.advantages import Advantage, Scored
 from lazarus_train.rollouts.collect import Asked, Collector, Lines
 from lazarus_train.rollouts.groups import figures, groups_of, is_useful
 from lazarus_train.rollouts.record import Rollout, digest_of
 from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
 
 JSON = dict[str, Any]
-Tokens = list[NDArray[Any]]
-"""A value of each drawn token, for each roll-out of an update."""
 BETA = "beta"
 """Metric: the weight of the divergence from the reference after the step, if it is adapted."""
 
@@ -120,11 +119,11 @@ class OnPolicy:
         trained = self._trained(rollouts)
         updates = [self._update(members, lines) for members in self._divided(trained, step.index)]
         metrics = figures(rollouts, is_control=self.settings.is_control) | self._survey_figures(updates)
-        per_token = self._advantages(updates)
+        per_update = self._advantages(updates)
         found: list[Gradients] = []
         for _ in range(self.settings.passes):
-            for update, (advantages, returns) in zip(updates, per_token, strict=True):
-                for gradients in self._gradients(update, advantages, returns):
+            for update, advantages in zip(updates, per_update, strict=True):
+                for gradients in self._gradients(update, advantages):
                     apply(gradients)
                     found.append(gradients)
         for group in groups_of(rollouts):
@@ -267,46 +266,41 @@ class OnPolicy:
             **({"reference_kl": reference / answers} if self.beta else {}),
         }
 
-    def _advantages(self, updates: Sequence[Update]) -> list[tuple[Tokens, Tokens]]:
-        """Advantages and returns of the drawn tokens, for each update; no returns without a value head."""
-        if self.settings.needs_value:
-            return self._value_advantages(updates)
-        groups = [(list(group), update) for update in updates for group in groups_of(update.rollouts)]
-        rewards = [[each.reward or 0.0 for each in group] for group, _ in groups]
-        by_group = iter(self.objective.answer_advantages(rewards))
-        found: list[tuple[Tokens, Tokens]] = []
-        for update in updates:
-            values = [value for _ in groups_of(update.rollouts) for value in next(by_group)]
-            tokens = [np.full(each.length, value) for each, value in zip(update.rollouts, values, strict=True)]
-            found.append((tokens, []))
-        return found
+    def _advantages(self, updates: Sequence[Update]) -> list[list[Advantage]]:
+        """Advantages of the roll-outs of each update."""
+        columns = self._token_columns(updates) if self.settings.needs_value else {}
+        answers = [
+            Scored(each.sample, each.reward or 0.0, each.length, *columns.get((number, member), ()))
+            for number, update in enumerate(updates)
+            for member, each in enumerate(update.rollouts)
+        ]
+        found = iter(self.objective.advantages(answers))
+        return [[next(found) for _ in update.rollouts] for update in updates]
 
-    def _value_advantages(self, updates: Sequence[Update]) -> list[tuple[Tokens, Tokens]]:
-        mine: dict[str, list[list[float]]] = {}
+    def _token_columns(self, updates: Sequence[Update]) -> dict[tuple[int, int], list[NDArray[Any]]]:
+        """Penalties for leaving the reference, and values, of the tokens of each roll-out, by update and place; of all processes."""
+        mine: list[tuple[int, int, list[float], list[float]]] = []
         for number, update in enumerate(updates):
             for each in update.batches:
                 assert each.value is not None, "the model has a value head"
-                for member, labels in each.spans():
-                    rewards = np.zeros(labels.stop - labels.start)
-                    if each.reference is not None:
-                        rewards -= self.beta * (each.old[labels] - each.reference[labels])
-                    rewards[-1] += update.rollouts[member].reward or 0.0
-                    pair = self.objective.token_advantages(rewards, each.value[labels])
-                    mine[f"{number} {member}"] = [part.tolist() for part in pair]
-        whole: dict[str, list[list[float]]] = {}
-        for part in self._processes.gather(json.dumps(mine).encode()):
-            whole |= json.loads(part)
-        keys = [[f"{number} {member}" for member in range(len(each.rollouts))] for number, each in enumerate(updates)]
-        advantages = [np.array(whole[key][0]) for row in keys for key in row]
-        scaled = iter(self.objective.scaled_advantages(advantages))
-        return [([next(scaled) for _ in row], [np.array(whole[key][1]) for key in row]) for row in keys]
+                drift = np.zeros_like(each.old) if each.reference is None else each.old - each.reference
+                mine += [
+                    (number, member, (-self.beta * drift[labels]).tolist(), each.value[labels].tolist())
+                    for member, labels in each.spans()
+                ]
+        parts = [json.loads(part) for part in self._processes.gather(json.dumps(mine).encode())]
+        return {
+            (number, member): [np.array(column) for column in columns]
+            for part in parts
+            for number, member, *columns in part
+        }
 
-    def _gradients(self, update: Update, advantages: Tokens, returns: Tokens) -> list[Gradients]:
+    def _gradients(self, update: Update, advantages: Sequence[Advantage]) -> list[Gradients]:
         """Gradients of one update; none if no roll-out has a gradient."""
         assert self.gradients is not None, "made to learn"
         if not update.labels:
             return []
-        batches = ([with_inputs(each, update, advantages, returns) for each in shares] for shares in update.micro)
+        batches = ([with_inputs(each, update, advantages) for each in shares] for shares in update.micro)
         return [
             compute_gradients(
                 self._replicas, self.gradients, batches, update.units, self.max_norm, processes=self._processes

@@ -18,6 +18,7 @@ from lazarus_train.data.batches import Batch, make_batch
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.objectives.forward import survey_labels
 from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, OLD_VALUE, REFERENCE, RETURN, SHARE, WEIGHT
+from lazarus_train.rollouts.advantages import Advantage
 from lazarus_train.rollouts.collect import Lines
 from lazarus_train.rollouts.record import Rollout
 from lazarus_train.rollouts.rows import sequences
@@ -171,23 +172,20 @@ class UpdateMaker:
         )
 
 
-def with_inputs(
-    surveyed: Surveyed, update: Update, advantages: Sequence[NDArray[Any]], returns: Sequence[NDArray[Any]]
-) -> Batch:
+def with_inputs(surveyed: Surveyed, update: Update, advantages: Sequence[Advantage]) -> Batch:
     """A batch with the arrays that the loss reads.
 
     Args:
         surveyed: A batch of the update.
         update: The update.
-        advantages: Advantage of each drawn token, for each roll-out of the update.
-        returns: Return of each drawn token, likewise; empty without a value head.
+        advantages: Of each roll-out of the update.
     """
     spans = list(surveyed.spans())
     count = len(surveyed.old)
     weights = [np.full(labels.stop - labels.start, update.weights[member]) for member, labels in spans]
     columns: dict[str, Any] = {
         OLD: surveyed.old,
-        ADVANTAGE: np.concatenate([advantages[member] for member, _ in spans]),
+        ADVANTAGE: np.concatenate([advantages[member].tokens for member, _ in spans]),
         WEIGHT: np.concatenate(weights),
         SHARE: np.full(count, update.units / max(1, update.labels)),
     }
@@ -195,7 +193,7 @@ def with_inputs(
         columns[REFERENCE] = surveyed.reference
     if surveyed.value is not None:
         columns[OLD_VALUE] = surveyed.value
-        columns[RETURN] = np.concatenate([returns[member] for member, _ in spans])
+        columns[RETURN] = np.concatenate([cast("Any", advantages[member].returns) for member, _ in spans])
     inputs = {name: mx.array(np.asarray(column, dtype=np.float32)) for name, column in columns.items()}
     evaluate(inputs)  # before another thread reads it
     return replace(surveyed.batch, random_inputs=inputs)

@@ -6,6 +6,7 @@ them to the loss in `Batch.random_inputs`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lazarus_tokenkit import Encoder
     from lazarus_train.data.batches import Batch
     from lazarus_train.data.dataset import Dataset
+    from lazarus_train.rollouts.advantages import Advantage, Scored
     from lazarus_train.rollouts.collect import Collector
 
 OLD, REFERENCE, ADVANTAGE, WEIGHT, SHARE = "old", "reference", "advantage", "weight", "share"
@@ -207,38 +209,21 @@ class PolicyObjective(Objective[Any]):
         reward = None if settings.reward is None else load_reward(settings.reward)
         return Collector(Prompts(bindings.dataset, bindings.tokenizer), encoder, reward, drawing)
 
+    @abstractmethod
     def token_weights(self, lengths: Sequence[int]) -> tuple[list[float], int]:
         """The weight of each token of an answer in the loss, and the divisor of the sum over all answers of an update.
 
         Args:
             lengths: Drawn tokens of each answer of the update.
         """
-        raise NotImplementedError
 
-    def answer_advantages(self, rewards: Sequence[Sequence[float]]) -> list[list[float]]:
-        """Advantages of whole answers, for objectives without a value head.
-
-        Args:
-            rewards: Rewards of the answers to each prompt of a step.
-        """
-        raise NotImplementedError
-
-    def token_advantages(self, rewards: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Advantages and returns of the tokens of one answer, for objectives with a value head.
+    @abstractmethod
+    def advantages(self, answers: Sequence[Scored]) -> list[Advantage]:
+        """Advantages of the answers of a step, computed over all of them together.
 
         Args:
-            rewards: Reward of each token, (T,).
-            values: Value before each token, (T,).
+            answers: All answers that are trained on, on all processes.
         """
-        raise NotImplementedError
-
-    def scaled_advantages(self, advantages: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        """The advantages of all answers of a step, scaled together. The default does not scale.
-
-        Args:
-            advantages: Of the tokens of each answer.
-        """
-        return advantages
 
     def adapted_beta(self, beta: float, reference_kl: float, answers: int) -> float | None:
         """The weight of the divergence in the next step; None if it is constant, as by default.
@@ -249,15 +234,6 @@ class PolicyObjective(Objective[Any]):
             answers: Number of answers.
         """
         return None
-
-    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Loss and metrics of generated answers, summed with the weights of `token_weights`.
-
-        Args:
-            model: The model, in training mode.
-            batch: Rows of prompts with answers, with the arrays that this module names in `random_inputs`.
-        """
-        raise NotImplementedError
 
 
 class HeldOutRewards(Objective[Any]):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lazarus_models.backend import mx
     from lazarus_train.data.batches import Batch
     from lazarus_train.objectives.base import Metrics
+    from lazarus_train.rollouts.advantages import Advantage, Scored
 
 _CLIP_LOW = {"gspo": 3e-4}
 _CLIP_HIGH = {"dapo": 0.28, "gspo": 4e-4}
@@ -78,15 +79,21 @@ class GrpoObjective(PolicyObjective):
             case _:
                 return [1.0 / length for length in lengths], len(lengths)
 
-    def answer_advantages(self, rewards: Sequence[Sequence[float]]) -> list[list[float]]:
-        """Rewards relative to their group.
+    def advantages(self, answers: Sequence[Scored]) -> list[Advantage]:
+        """Rewards relative to the answers to the same prompt, equal for all tokens of an answer.
 
         Args:
-            rewards: Rewards of the answers to each prompt of a step.
+            answers: All answers that are trained on, on all processes.
         """
-        from lazarus_train.rollouts.advantages import group_advantages
+        from itertools import groupby
 
-        return group_advantages(rewards, self.settings.scale)
+        import numpy as np
+
+        from lazarus_train.rollouts.advantages import Advantage, group_advantages
+
+        groups = [[each.reward for each in group] for _, group in groupby(answers, key=lambda each: each.prompt)]
+        values = [value for group in group_advantages(groups, self.settings.scale) for value in group]
+        return [Advantage(np.full(each.tokens, value)) for each, value in zip(answers, values, strict=True)]
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Loss and metrics of generated answers.

@@ -20,12 +20,11 @@ from lazarus_train.objectives.policy.base import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from lazarus_models.backend import mx
     from lazarus_train.data.batches import Batch
     from lazarus_train.objective_registry import RunFields
     from lazarus_train.objectives.base import Metrics
+    from lazarus_train.rollouts.advantages import Advantage, Scored
 
 LARGEST_ERROR = 0.2
 """Largest relative error of the divergence that changes `beta` (arXiv 1909.08593)."""
@@ -98,27 +97,27 @@ class PpoObjective(PolicyObjective):
         """
         return [1.0] * len(lengths), sum(lengths)
 
-    def token_advantages(self, rewards: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Generalised advantages and returns.
+    def advantages(self, answers: Sequence[Scored]) -> list[Advantage]:
+        """Generalised advantages; with `is_whitened` they have mean 0 and variance 1 over all tokens.
 
         Args:
-            rewards: Reward of each token, (T,).
-            values: Value before each token, (T,).
+            answers: All answers that are trained on, on all processes.
         """
-        from lazarus_train.rollouts.advantages import generalized_advantages
+        import numpy as np
 
-        settings = self.settings
-        return generalized_advantages(rewards, values, discount=settings.discount, decay=settings.gae_decay)
+        from lazarus_train.rollouts.advantages import Advantage, generalized_advantages, whitened
 
-    def scaled_advantages(self, advantages: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Mean 0 and variance 1 over all tokens, with `is_whitened`.
-
-        Args:
-            advantages: Of the tokens of each answer.
-        """
-        from lazarus_train.rollouts.advantages import whitened
-
-        return whitened(advantages) if self.settings.is_whitened else advantages
+        settings, found = self.settings, list[Advantage]()
+        for each in answers:
+            rewards = np.zeros(each.tokens) if each.penalties is None else np.array(each.penalties, dtype=np.float64)
+            rewards[-1] += each.reward
+            assert each.values is not None, "the model has a value head"
+            pair = generalized_advantages(rewards, each.values, discount=settings.discount, decay=settings.gae_decay)
+            found.append(Advantage(*pair))
+        if not settings.is_whitened:
+            return found
+        scaled = whitened([each.tokens for each in found])
+        return [each._replace(tokens=tokens) for each, tokens in zip(found, scaled, strict=True)]
 
     def adapted_beta(self, beta: float, reference_kl: float, answers: int) -> float | None:
         """The weight that brings the divergence nearer to `kl_target` (arXiv 1909.08593, section 2.2).
