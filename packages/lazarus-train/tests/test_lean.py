@@ -1,11 +1,10 @@
 """Lean layers against the layers they stand for: loss, gradients, bits and memory; and Adam by vectors against MLX's."""
 
-import mlx.optimizers
 import numpy as np
 import pytest
 
 import lazarus_models
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx, nn, optimizers
 from lazarus_models.components.decoder import Block
 from lazarus_models.trees import evaluate, flatten, modules, set_weights, weights
 from lazarus_tokenkit import load_tokenizer
@@ -130,7 +129,7 @@ def moved(optimizer, steps=20):
 
 
 def test_adam_by_vectors_is_mlxs_adam_and_cores_change_no_bit():
-    theirs, their_moments = moved(mlx.optimizers.Adam(0.0, betas=[0.9, 0.99], eps=1e-8, bias_correction=True))
+    theirs, their_moments = moved(optimizers.Adam(0.0, betas=[0.9, 0.99], eps=1e-8, bias_correction=True))
     ours, moments = moved(VectorAdam((0.9, 0.99), 1e-8, cores=1))
     assert np.abs(ours - theirs).max() < 1e-6
     assert all(np.allclose(moments[name], their_moments[name], rtol=1e-5, atol=1e-7) for name in ("m", "v"))

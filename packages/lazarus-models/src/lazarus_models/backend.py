@@ -23,8 +23,9 @@ if not os.access(os.environ.get("TMPDIR", "/tmp"), os.W_OK | os.X_OK):
 
 import mlx.core as mx  # noqa: E402 (after the BLAS, or the BLAS has no effect)
 import mlx.nn as nn  # noqa: E402
+import mlx.optimizers as optimizers  # noqa: E402
 
-__all__ = ["BLAS", "mx", "nn", "on_cpu", "own_streams"]
+__all__ = ["BLAS", "mx", "nn", "on_cpu", "optimizers", "own_streams"]
 
 _BLAS_BUFFER = 128 << 20
 """Bytes that OpenBLAS allocates for the first product of each thread. If refused, it retries forever."""

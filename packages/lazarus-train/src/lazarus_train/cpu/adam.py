@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import mlx.optimizers as optimizers
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, optimizers
 from lazarus_models.ops import flat_view
 
 # 128 KiB per array: four arrays and two temporaries stay in a core's second-level cache.
