@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
-from lazarus_train import train
+from lazarus_train import check_run, train
+from lazarus_train.engine.policy.updates import Surveyed
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
 from lazarus_train.objectives.policy.grpo import GrpoObjective, GrpoSettings
 from lazarus_train.objectives.policy.losses import clipped_loss, kl_estimate, value_loss
-from lazarus_train.objectives.policy.ppo import PpoSettings
+from lazarus_train.objectives.policy.ppo import PpoObjective, PpoSettings
 from lazarus_train.rollouts.advantages import (
+    Scored,
     generalized_advantages,
     group_advantages,
     has_signal,
@@ -28,10 +30,13 @@ from lazarus_train.rollouts.advantages import (
     whitened,
 )
 from lazarus_train.rollouts.generate import Request, draw_answers, rollout_seed
+from lazarus_train.rollouts.groups import trained_of
 from lazarus_train.rollouts.record import Rollout, line_of
 from lazarus_train.rollouts.rewards import Answer, Verdict, checked, load_reward
 from lazarus_train.rollouts.rows import sequences
 from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
+from lazarus_train.verify.evidence import Elsewhere, Pins, RunEvidence
+from lazarus_train.verify.replay import replay_link
 from lazarus_train.verify.walk import verify_run
 
 TRL = json.loads((Path(__file__).parent / "golden/trl_policy.json").read_text())
@@ -232,6 +237,55 @@ def test_rewards_of_functions_files_and_names(tmp_path, monkeypatch):
         checked([Verdict(1.0)], 2)
 
 
+def rolled(sample: int, copy: int, reward: float | None, status: str = "ok") -> Rollout:
+    return Rollout(1, sample, copy, (0,), (5, 6), (True, True), (-1.0, -1.0), ("x",), status, reward, {}, reward)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 0.0, 1.0])), max_size=20), st.booleans(), st.booleans()
+)
+def test_what_is_not_whole_has_no_loss_and_changes_no_advantage(drawn, alone, only_useful):
+    every = [
+        rolled(sample, copy, reward, "ok" if reward is not None else "truncated")
+        for copy, (sample, reward) in enumerate(sorted(drawn, key=lambda each: each[0]))
+    ]
+    whole = [each for each in every if each.is_whole]
+    trained = trained_of(every, alone=alone, only_useful=only_useful)
+    assert trained == trained_of(whole, alone=alone, only_useful=only_useful)
+    assert all(each.is_whole for each in trained)
+    assert not alone or trained == whole
+    groups = [[each.reward for each in whole if each.sample == sample] for sample in {each.sample for each in trained}]
+    assert alone or all(len(group) > 1 and (has_signal(group) or not only_useful) for group in groups)
+
+
+def test_advantages_of_ppo_by_hand():
+    values = np.array([0.5, 0.5, 0.5])
+    scored = Scored(0, 1.0, 3, np.array([0.0, -0.25, 0.0]), values)
+    objective = PpoObjective(PpoSettings(reward="exact", is_whitened=False, gae_decay=0.8))
+    (found,) = objective.advantages([scored])
+    # rewards 0, -0.25, 1: differences 0, -0.25, 0.5; A = 0.5, -0.25 + 0.8 * 0.5, 0.8 * 0.15
+    np.testing.assert_allclose(found.tokens, [0.12, 0.15, 0.5])
+    np.testing.assert_allclose(found.returns, found.tokens + values)
+    (white,) = PpoObjective(PpoSettings(reward="exact", gae_decay=0.8)).advantages([scored])
+    assert white.tokens.mean() == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(white.returns, found.returns)
+
+
+def test_tokens_that_the_reference_finds_unlikely_are_punished():
+    old, reference = np.array([-1.0, -3.0], np.float32), np.array([-2.0, -1.0], np.float32)
+    surveyed = Surveyed(None, (), old, reference, None, 0.0, 0.0, 0.0, 0)
+    np.testing.assert_allclose(surveyed.penalties(0.1), [-0.1, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(surveyed._replace(reference=None).penalties(0.1), [0, 0])
+
+
+def test_beta_rises_above_the_target_and_falls_below_it():
+    objective = PpoObjective(PpoSettings(reward="exact", beta=0.1, kl_target=2.0, kl_horizon=100))
+    assert objective.adapted_beta(0.1, 2.2, 10) == pytest.approx(0.1 * (1 + 0.1 * 10 / 100))
+    assert objective.adapted_beta(0.1, 100.0, 10) == pytest.approx(0.1 * (1 + 0.2 * 10 / 100))
+    assert objective.adapted_beta(0.1, 1.8, 10) == pytest.approx(0.1 * (1 - 0.1 * 10 / 100))
+    assert PpoObjective(PpoSettings(reward="exact", beta=0.1)).adapted_beta(0.1, 9.0, 10) is None
+
+
 # Runs. The reward is the share of even token ids in the text, so that a fresh model has signal at once.
 
 
@@ -239,6 +293,7 @@ def test_rewards_of_functions_files_and_names(tmp_path, monkeypatch):
 def policy(setup, monkeypatch, tmp_path):
     (tmp_path / "letters.py").write_text(
         "def vowels(prompt, completion, row):\n    return sum(each in 'aeiou' for each in completion) / (1 + len(completion))\n"
+        "def of_tier(prompt, completion, row):\n    return vowels(prompt, completion, row) if row['tier'] == 'a' else 0\n"
         "def fails(prompt, completion, row):\n    return None if len(completion) % 2 else vowels(prompt, completion, row)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -285,15 +340,31 @@ def test_the_first_pass_is_on_policy_to_the_bit(policy, objective):
     assert "the same bytes" in links["replay"].proof
 
 
+RESUMED = {
+    "grpo": grpo(
+        reward="letters:of_tier",
+        prompts_per_step=1,
+        choose="signal",
+        signal_field="tier",
+        loss="dapo",
+        overlong_buffer=50,
+    ),
+    "ppo": PpoSettings(reward="letters:vowels", max_new_tokens=200, group_size=2, beta=0.05, kl_target=1.0),
+}
+
+
 @pytest.mark.slow
-def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy):
-    settings = {
-        "objective": grpo(prompts_per_step=1, choose="signal", loss="dapo", overlong_buffer=50),
-        "save_every": 1,
-    }
-    train(policy.config("straight", **settings, max_steps=4))
-    train(policy.config("stopped", **settings, max_steps=2))
-    train(policy.config("stopped", **settings, max_steps=4))
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy, name):
+    """Rows of tier b have no signal: a run that forgets what it has seen answers them again."""
+    rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
+    policy.write_rows([{**row, "tier": "ab"[number % 2]} for number, row in enumerate(rows)])
+    policy.build_plan(epochs=2)
+    settings = {"objective": RESUMED[name], "save_every": 1}
+    train(policy.config("straight", **settings, max_steps=6))
+    train(policy.config("stopped", **settings, max_steps=3))
+    shutil.copy(policy.folder / "straight/rollouts.jsonl", policy.folder / "stopped/rollouts.jsonl")  # as after a kill
+    train(policy.config("stopped", **settings, max_steps=6))
     same = policy.fingerprints("straight") | {"rollouts": (policy.folder / "straight/rollouts.jsonl").read_bytes()}
     assert same == policy.fingerprints("stopped") | {
         "rollouts": (policy.folder / "stopped/rollouts.jsonl").read_bytes()
@@ -321,7 +392,10 @@ def test_an_edited_rollout_is_found(policy):
     file.write_text(text.replace('"status":"ok"', '"status":"ko"', 1))
     with pytest.raises(CorruptCheckpoint, match="was changed"):
         list(verify_run(policy.folder / "run"))
-    shutil.rmtree(policy.folder / "run")
+    run, _ = RunEvidence.read(policy.folder / "run", Elsewhere(), Pins())
+    file.write_text(re.sub(r'"seeds":\[\d', '"seeds":[9', text))
+    with pytest.raises(CorruptCheckpoint, match="differs when it is drawn again"):
+        replay_link(run, check_run(run.config), 3)
 
 
 @pytest.mark.slow

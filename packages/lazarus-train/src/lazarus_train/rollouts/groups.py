@@ -17,6 +17,22 @@ def is_useful(group: Sequence[Rollout]) -> bool:
     return has_signal([each.reward for each in group if each.is_whole and each.reward is not None])
 
 
+def trained_of(rollouts: Sequence[Rollout], *, alone: bool, only_useful: bool) -> list[Rollout]:
+    """Roll-outs with a loss. They are whole; cut, rejected and aborted ones count nowhere.
+
+    Args:
+        rollouts: All roll-outs of a step.
+        alone: Whether an answer has a loss without another one to the same prompt, as with a value head.
+        only_useful: Leave out groups whose rewards are equal.
+    """
+    found: list[Rollout] = []
+    for group in groups_of(rollouts):
+        whole = [each for each in group if each.is_whole]
+        if alone or (len(whole) > 1 and (is_useful(group) or not only_useful)):
+            found += whole
+    return found
+
+
 def figures(rollouts: Sequence[Rollout], *, is_control: bool) -> dict[str, float]:
     """Metrics of the roll-outs of a step: rewards, lengths, signal.
 

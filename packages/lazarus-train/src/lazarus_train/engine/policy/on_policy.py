@@ -27,7 +27,7 @@ from lazarus_train.objectives.policy.base import PolicyObjective, PolicySettings
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.rollouts.advantages import Advantage, Scored
 from lazarus_train.rollouts.collect import Asked, Collector, Lines
-from lazarus_train.rollouts.groups import figures, groups_of, is_useful
+from lazarus_train.rollouts.groups import figures, groups_of, is_useful, trained_of
 from lazarus_train.rollouts.record import Rollout, digest_of
 from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
 
@@ -116,7 +116,8 @@ class OnPolicy:
         began = time.perf_counter()
         rollouts, lines = self._draw(step)
         drawn = time.perf_counter()
-        trained = self._trained(rollouts)
+        settings = self.settings
+        trained = trained_of(rollouts, alone=settings.needs_value, only_useful=settings.replace_flat)
         updates = [self._update(members, lines) for members in self._divided(trained, step.index)]
         metrics = figures(rollouts, is_control=self.settings.is_control) | self._survey_figures(updates)
         per_update = self._advantages(updates)
@@ -213,15 +214,6 @@ class OnPolicy:
             tokens=sum(each.length for each in group),
         )
 
-    def _trained(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """Roll-outs with a loss: whole ones, and without a value head those of groups of at least two."""
-        found: list[Rollout] = []
-        for group in groups_of(rollouts):
-            whole = [each for each in group if each.is_whole]
-            if self.settings.needs_value or (len(whole) > 1 and (is_useful(group) or not self.settings.replace_flat)):
-                found += whole
-        return found
-
     def _divided(self, trained: Sequence[Rollout], step: int) -> list[list[Rollout]]:
         """The roll-outs of each update of a pass. Groups stay together, except where there are fewer groups than updates."""
         groups = [list(group) for group in groups_of(trained)]
@@ -283,9 +275,9 @@ class OnPolicy:
         for number, update in enumerate(updates):
             for each in update.batches:
                 assert each.value is not None, "the model has a value head"
-                drift = np.zeros_like(each.old) if each.reference is None else each.old - each.reference
+                penalties = each.penalties(self.beta)
                 mine += [
-                    (number, member, (-self.beta * drift[labels]).tolist(), each.value[labels].tolist())
+                    (number, member, penalties[labels].tolist(), each.value[labels].tolist())
                     for member, labels in each.spans()
                 ]
         parts = [json.loads(part) for part in self._processes.gather(json.dumps(mine).encode())]

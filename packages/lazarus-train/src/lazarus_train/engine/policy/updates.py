@@ -56,6 +56,10 @@ class Surveyed(NamedTuple):
     divergence: float
     compared: int
 
+    def penalties(self, beta: float) -> NDArray[np.float32]:
+        """-beta times log pi - log pi_ref of each label, (L,); 0 without a reference."""
+        return np.zeros_like(self.old) if self.reference is None else beta * (self.reference - self.old)
+
     def spans(self) -> Iterator[tuple[int, slice]]:
         """Each roll-out's index, and the positions of its labels."""
         first = 0
