@@ -261,7 +261,7 @@ def test_a_second_build_of_an_output_is_refused(rows: list[dict[str, Any]], tmp_
         assert isinstance(done.exception, OutputError) and done.exception.exit_code == 2
         assert done.exception.code == "LD-E148" and not (tmp_path / "new/out").exists()
         assert build_corpus(from_files([path]), tmp_path / "new/other").read == 9
-    assert lock.exists()  # as after a kill: nobody holds it
+    assert lock.exists()  # as after a kill: no process holds it
     assert CliRunner().invoke(app, words).exit_code == 0
     assert sorted(each.name for each in lock.parent.iterdir()) == ["other", "out"]
 

@@ -60,7 +60,7 @@ def write_words(text: str) -> None:
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
-    except OSError:  # nobody reads the words: no reason to end
+    except OSError:  # stderr is closed: the message is lost, the command goes on
         _discard(sys.stderr)
 
 

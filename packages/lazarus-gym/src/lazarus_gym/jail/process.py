@@ -173,7 +173,7 @@ class WorkerProcess:
     def disown(self) -> None:
         """Leaves the process to another owner."""
         self._finalizer.detach()
-        self.process.returncode = 0  # so that nobody waits for a process that is no child of this one
+        self.process.returncode = 0  # so that no code waits for a process that is no child of this one
 
 
 def _end_process(process: "subprocess.Popen[bytes]", folder: Path) -> None:

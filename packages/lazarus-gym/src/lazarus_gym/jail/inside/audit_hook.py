@@ -152,7 +152,7 @@ def _is_safe(source: Any) -> bool:
     try:
         text = source if isinstance(source, str) else bytes(source).decode()
     except (TypeError, ValueError, UnicodeDecodeError):
-        return False  # a syntax tree: nobody knows what is in it
+        return False  # a syntax tree: its text is unknown
     return unsafe_reason(text, SYMPY) is None or _only_imports_what_is_loaded(text)
 
 
