@@ -11,6 +11,7 @@ from .masks import segment_mask as segment_mask
 from .mlp import MLP as MLP
 from .mlp import MoE as MoE
 from .mlp import load_balance_loss as load_balance_loss
+from .norm import RMSNorm as RMSNorm
 from .roles import ParameterRole as ParameterRole
 from .roles import guessed_role as guessed_role
 from .roles import parameter_roles as parameter_roles

@@ -5,3 +5,4 @@ from .normalizer import log_normalizer as log_normalizer
 from .normalizer import log_probabilities as log_probabilities
 from .recomputation import detached as detached
 from .recomputation import recomputed as recomputed
+from .root_mean_square import rms_norm as rms_norm

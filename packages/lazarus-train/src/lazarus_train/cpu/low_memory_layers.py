@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from lazarus_models.adapters import LoRALinear
 from lazarus_models.backend import mx, nn
-from lazarus_models.components import MLP, Block, Rope
-from lazarus_models.ops import detached, recomputed
+from lazarus_models.components import MLP, Block, RMSNorm, Rope
+from lazarus_models.ops import detached, recomputed, rms_norm
 from lazarus_train.cpu.swiglu import swiglu
 
 
@@ -32,12 +32,12 @@ class LeanEmbedding(nn.Embedding):
         return cast("mx.array", _product(x, self.weight))
 
 
-class LeanRMSNorm(nn.RMSNorm):
+class LeanRMSNorm(RMSNorm):
     """RMSNorm that recomputes its intermediate results for the gradient."""
 
     def __call__(self, x: mx.array) -> mx.array:
         def normed(x: mx.array, weight: mx.array) -> mx.array:
-            return mx.fast.rms_norm(x, weight, self.eps)
+            return rms_norm(x, weight, self.eps)
 
         return _released(normed, x, self.weight)
 
@@ -95,7 +95,7 @@ class LeanBlock(Block):
 _LEAN: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: LeanLinear,
     nn.Embedding: LeanEmbedding,
-    nn.RMSNorm: LeanRMSNorm,
+    RMSNorm: LeanRMSNorm,
     Rope: LeanRope,
     MLP: LeanMLP,
     Block: LeanBlock,
