@@ -66,17 +66,17 @@ class Session:
         known = self._outside.get((name, kind))
         if known is not None:
             return known
-        given = paths = self.recipe.data[name]
+        given = self.recipe.data[name]
         for path in given:
             if not path.exists():
                 raise RecipeError(f"`data.{name}`: {absent_or(path, 'cannot be read')}: correct the path", "LC-E205")
         if kind == "rows":
-            digest, paths = self.digests.rows(paths)
-        elif len(paths) > 1:
-            raise RecipeError(f"`data.{name}` has {len(paths)} files, and a {kind} is one file or folder", "LC-E205")
+            digest, paths = self.digests.rows(given)
+        elif len(given) > 1:
+            raise RecipeError(f"`data.{name}` has {len(given)} files, and a {kind} is one file or folder", "LC-E205")
         else:
-            digest = self.digests.any(paths[0])
-        if len(paths) == 0:
+            digest, paths = self.digests.any(given[0]), given
+        if not paths:
             raise RecipeError(f"`data.{name}`: {given[0]} has no files: give a folder with files", "LC-E205")
         artifact = Artifact("", name, paths, digest)
         self._outside[name, kind] = artifact

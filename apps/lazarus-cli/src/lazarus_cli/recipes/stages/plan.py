@@ -12,6 +12,8 @@ from lazarus_core.canonical import MAX_INTEGER
 from lazarus_plan import LengthCache, PlanConfig, build_plan, load_plan, read_lengths
 from lazarus_plan import Stage as PlanPhase
 
+MANY_EPOCHS = 4
+"""Up to four passes over the same data are nearly as good as new data (Muennighoff et al. 2023, arXiv 2305.16264)."""
 SCALE = 1_000_000
 """Weight of a source of several files is shared among them by their numbers of samples, in millionths."""
 
@@ -34,6 +36,9 @@ class _Plan(StageSettings, frozen=True):
     """Length caches to plan, one for each source."""
     repeats: tuple[PositiveInt, ...] = ()
     """Passes over each of `lengths` an epoch. Default: one each."""
+    target_tokens: PositiveInt | None = None
+    """Tokens to train on: `epochs` becomes the number of passes whose tokens are nearest to it, one or more. Default: `epochs`
+    decides."""
     phases: tuple[Phase, ...] = ()
     """Parts of an epoch, one after the other: `sources`, `weights` and `until` of each. Default: one part of all sources."""
 
@@ -59,6 +64,8 @@ class PlanStage(Stage[Any]):
             raise ValueError(
                 f"{len(settings.repeats)} `repeats` for {len(settings.lengths)} `lengths`: give one for each"
             )
+        if settings.target_tokens is not None and settings.epochs != 1:
+            raise ValueError("`epochs` has no effect with `target_tokens`: give one of them")
         _config(settings, [[1]] * len(settings.lengths))
 
     def run(self, settings: Any, inputs: Inputs, folder: Path, context: Context) -> None:
@@ -66,6 +73,13 @@ class PlanStage(Stage[Any]):
         caches = [[read_lengths(path) for path in each.paths] for each in inputs["lengths"]]
         config = _config(settings, [[len(cache) for cache in each] for each in caches])
         flat: list[LengthCache] = [cache for each in caches for cache in each]
+        if settings.target_tokens is not None:
+            epochs = _passes(flat, settings.target_tokens)
+            if epochs > MANY_EPOCHS:
+                context.warn(
+                    f"warning: `target_tokens` needs {epochs} passes over the data; more than {MANY_EPOCHS} teach little"
+                )
+            config = config.model_copy(update={"epochs": epochs})
         build_plan(flat, config, folder)
 
     def paths(self, folder: Path, part: str = "") -> tuple[Path, ...]:
@@ -80,6 +94,12 @@ class PlanStage(Stage[Any]):
         """Steps and plan_id."""
         plan = load_plan(folder)
         return f"{len(plan):,} steps, plan_id {plan.plan_id.removeprefix('sha256:')[:16]}"
+
+
+def _passes(caches: Sequence[LengthCache], tokens: int) -> int:
+    """Passes over the data whose number of tokens is nearest to the wanted one; at least one."""
+    once = sum(int(each.length.sum()) for each in caches)
+    return max(1, round(tokens / once)) if once else 1
 
 
 def source_files(plan: Artifact) -> list[tuple[Path, Any]]:
