@@ -30,6 +30,7 @@ from lazarus_core.canonical import JSON
 from lazarus_core.reasons import plain_reason
 from lazarus_core.settings.file import Unwrap, read_settings
 from lazarus_core.settings.file_paths import from_folder
+from lazarus_core.settings.listed_tables import first_causes, problem_in_table
 from lazarus_core.settings.schema import Key, Schema, Setting, dotted, expected, fits, leaves, schema_of
 from lazarus_core.settings.set_values import map_value, parsed
 from lazarus_core.settings.sources import (
@@ -176,7 +177,7 @@ class Layers(Generic[Model]):
         try:
             found = self._model.model_validate(self._tree())
         except ValidationError as error:
-            problems = [each for detail in error.errors() if (each := self._problem(cast("JSON", detail))) is not None]
+            problems = [each for detail in first_causes(error) if (each := self._problem(detail)) is not None]
             if problems:
                 raise SettingsError(list(dict.fromkeys(problems))) from error
             raise
@@ -312,6 +313,8 @@ class Layers(Generic[Model]):
             return f"{source.place}: {at}{said}", CONTRADICTION
         if setting is None:
             return f"{source.place}: {plain_reason(str(detail['msg']))}", UNFIT
+        if (said := problem_in_table(setting, detail)) is not None:
+            return f"{source.place}: {said}", UNFIT
         if not setting.is_map or str(detail["type"]).startswith(("greater_than", "less_than", "finite")):
             return unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
         said, shown = (
