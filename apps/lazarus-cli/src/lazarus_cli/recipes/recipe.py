@@ -188,6 +188,10 @@ def _layers(model: type[BaseModel], path: Path, profile: str | None, sets: Seque
     if profile is not None:
         layers.add_file(path, lambda read: _profile(read, profile), "profile")
     layers.add_sets(sets)
+    given: JSON = layers.get(("data",)) or {}
+    for name, value in given.items():
+        if value == "":  # a path would be the current folder
+            raise RecipeError(f"{path}: `data.{name}` is empty: give the path of a file or folder", "LC-E205")
     return layers
 
 
@@ -221,6 +225,11 @@ def _stage_types(tree: JSON, path: Path) -> dict[str, Stage[Any]]:
                 f"{path}: [{name}] has no `type`, and no type of stage has that name{near}; there are "
                 f"{', '.join(stage_types())}",
                 "LC-E202",
+            )
+        if not is_type(named):
+            near = near_name(named, stage_types())
+            raise RecipeError(
+                f"{path}: [{name}] no stage type {named!r}{near}; there are {', '.join(stage_types())}", "LC-E201"
             )
         found[name] = stage_type(named)
         cast("JSON", table)["type"] = named

@@ -67,6 +67,7 @@ class Session:
         if known is not None:
             return known
         given = self.recipe.data[name]
+        first = given[0]
         for path in given:
             if not path.exists():
                 raise RecipeError(f"`data.{name}`: {absent_or(path, 'cannot be read')}: correct the path", "LC-E205")
@@ -75,9 +76,9 @@ class Session:
         elif len(given) > 1:
             raise RecipeError(f"`data.{name}` has {len(given)} files, and a {kind} is one file or folder", "LC-E205")
         else:
-            digest, paths = self.digests.any(given[0]), given
+            digest, paths = self.digests.any(first), given
         if not paths:
-            raise RecipeError(f"`data.{name}`: {given[0]} has no files: give a folder with files", "LC-E205")
+            raise RecipeError(f"`data.{name}`: {first} has no files: give a folder with files", "LC-E205")
         artifact = Artifact("", name, paths, digest)
         self._outside[name, kind] = artifact
         return artifact
