@@ -297,4 +297,14 @@ CODES = {
         "The roll-outs or the weights were edited, or another machine computes other bits",
         "Repeat it on the machine of the run; if it still differs, do not trust the run.",
     ),
+    "LR-E280": Code(
+        "The time box of a run ended before the run",
+        "`run_for` or `stop_at` was reached; this is no failure, and the exit code is 0",
+        "Run the same command to continue, in a new time box.",
+    ),
+    "LR-E281": Code(
+        "The end of a time box is not in the coming year",
+        "A date in the past or far ahead",
+        "Give `stop_at` a time of day, or a date with a time within a year.",
+    ),
 }

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from lazarus_train.callbacks.reports import StepReport
     from lazarus_train.engine.trainer import RunResult
+    from lazarus_train.errors import TimeIsUp
 
 
 @dataclass
@@ -40,6 +41,30 @@ class Figures:
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.began
+
+
+def box_as_json(ended: "TimeIsUp", output: "Path", figures: Figures) -> dict[str, Any]:
+    """The result of a run that its time box ended. Members that `result_as_json` has too mean the same.
+
+    Args:
+        ended: Of the trainer.
+        output: Folder of the run.
+        figures: Of the steps of this command.
+    """
+    left, first, last = ended.left, figures.first, figures.last
+    checkpoint = None if left is None or left.checkpoint is None else str(left.checkpoint)
+    return {
+        "output": str(output),
+        "final": None,
+        "checkpoint": checkpoint,
+        "steps": None if left is None else left.done,
+        "left": None if left is None else {"steps": left.steps, "tokens": left.tokens, "seconds": left.seconds},
+        "first_step": None if first is None else first.step,
+        "first_loss": None if first is None else first.loss,
+        "last_loss": None if last is None else last.loss,
+        "tokens": figures.tokens,
+        "seconds": round(figures.seconds, 3),
+    }
 
 
 def result_as_json(result: "RunResult", output: "Path", figures: Figures) -> dict[str, Any]:

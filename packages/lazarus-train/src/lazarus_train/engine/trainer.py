@@ -1,15 +1,18 @@
 """Trains on a batch plan: checks inputs before the first step, logs every step, and resumes from any checkpoint."""
 
+import contextlib
 import itertools
 import math
 import time
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from lazarus_core.atomic import naming
 from lazarus_core.printable import listed
+from lazarus_core.time_box import TimeBox
 from lazarus_models.backend import mx
 from lazarus_plan import PlanCursor
 from lazarus_plan.audit import StepDigest
@@ -27,16 +30,19 @@ from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.memory import check_weights_fit
+from lazarus_train.engine.pace import Pace
 from lazarus_train.engine.policy.on_policy import BETA
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
 from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, compute_gradients
-from lazarus_train.errors import Interrupted, NonFinite, SetupError
+from lazarus_train.errors import Interrupted, Left, NonFinite, SetupError
 from lazarus_train.objectives.base import make_objective
-from lazarus_train.objectives.loss_normalizer import epochs_by_step
+from lazarus_train.objectives.loss_normalizer import epochs_by_step, tokens_by_step
 from lazarus_train.preflight.inputs import check_run
-from lazarus_train.run_dir.checkpoint import checkpoint_path, write_checkpoint
+from lazarus_train.run_dir.checkpoint import checkpoint_path, read_state, write_checkpoint
+from lazarus_train.run_dir.metrics import read_lines
 from lazarus_train.run_dir.resume import AUTO, check_checkpoint, find_checkpoint
+from lazarus_train.run_dir.time_boxes import BoxLine, Ending, append_box, save_seconds
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ class RunResult:
     data_head: str
 
 
-def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT) -> RunResult:
+def train(
+    config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT, time_box: TimeBox | None = None
+) -> RunResult:
     """Trains a model on a batch plan.
 
     Args:
@@ -67,6 +75,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         resume: `auto` continues from the newest checkpoint in the output folder, or starts if there is none. `none`
             starts and replaces an earlier run in the folder. A path continues from that checkpoint.
         watcher: Callbacks; they may stop the run. Each process of a run has its own.
+        time_box: Limit on the time of this call. It changes neither weights nor the steps of the audit log. None sets no limit.
 
     Raises:
         CorruptPlan: The plan is inconsistent.
@@ -75,6 +84,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         ForeignCheckpoint: The checkpoint belongs to another run.
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` returned true. The same call continues from there.
+        TimeIsUp: Another step does not fit into the time box. The same call continues from there.
     """
     make_objective(config.objective).check()
     config = config.located()
@@ -86,6 +96,8 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         if not path.exists():
             raise SetupError(f"`eval_data` {name}: {path} does not exist: correct the path", "LR-E117")
     processes = init()
+    pace = None if time_box is None else Pace(time_box, asked=watcher.should_stop)
+    watcher = watcher if pace is None else pace.watching(watcher, is_alone=processes.size == 1)
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):
         watcher.on_warning(f"warning: {line}")
@@ -100,7 +112,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         at = None if stored is None else (str(checkpoint), stored.sealed.digest)
         processes.check_same(plan=inputs.plan.plan_id, settings=config.resume_key(), checkpoint=at)
         run = start_run(setup) if checkpoint is None or stored is None else restore_run(setup, checkpoint, stored)
-        return _Loop(run).follow_plan()
+        return _Loop(run, pace).follow_plan()
 
 
 class _Loop:
@@ -108,10 +120,12 @@ class _Loop:
 
     Args:
         run: The run, complete when passed.
+        pace: Pace in the time box; None without one.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, pace: Pace | None) -> None:
         self._run = run
+        self._pace = pace
         self._setup = run.setup
         self._config = run.setup.config
         self._inputs = run.setup.inputs
@@ -127,8 +141,12 @@ class _Loop:
         done = log.next_step
         self._watcher.on_start(self._inputs.checked, done, self._last)
         self._restore_policy(done)
+        self._estimate_pace()
+        before = f"stopped before step {done + 1}; run the same command to continue"
         if is_due(self._config, done, self._last) and not self._run.evaluator.run(done):
-            raise Interrupted(f"stopped before step {done + 1}; run the same command to continue", "LR-E230")
+            raise self._stopped(done, before)
+        if done < self._last and self._pace is not None and processes.any(self._pace.is_over()):
+            raise self._stopped(done, before)
         cursor = PlanCursor(
             plan,
             rank=processes.rank,
@@ -141,10 +159,13 @@ class _Loop:
         for share, mixture in zip(cursor, mixtures, strict=False):
             if share.step.index >= self._last:
                 break
-            self._after(self._step(share, mixture))
+            with contextlib.nullcontext() if self._pace is None else self._pace.step(share.step.tokens):
+                done = self._step(share, mixture)
+            self._after(done)
         self._check_weights(log.next_step)
         if processes.is_first:
             log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
+        self._log_box("finished")
         processes.check_same(steps=log.next_step)
         return RunResult(self._setup.folder.final, log.next_step, len(plan), log.head, log.data_head)
 
@@ -261,7 +282,8 @@ class _Loop:
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
-        stops = is_given_up or (not is_last and self._processes.any(self._watcher.should_stop()))
+        has_no_time = self._pace is not None and self._pace.is_over()
+        stops = is_given_up or (not is_last and self._processes.any(has_no_time or self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
             self._save(done)
         if overfits:
@@ -269,10 +291,50 @@ class _Loop:
                 f"stopped after step {done}: the held-out loss rises while the training loss falls"
             )
         if stops:
-            raise Interrupted(
-                f"stopped after step {done} of {self._last}; the checkpoint is written; run the same command to continue",
-                "LR-E230",
-            )
+            words = f"stopped after step {done} of {self._last}; the checkpoint is written; run the same command to continue"
+            raise self._stopped(done, words)
+
+    def _estimate_pace(self) -> None:
+        """Estimates what a step and a checkpoint take from what earlier calls measured."""
+        if self._pace is not None:
+            folder = self._setup.folder
+            known = read_lines(folder.throughput), save_seconds(folder.time_boxes)
+            self._pace.estimate(self._run.state.lm.model, *known)
+
+    def _stopped(self, done: int, words: str) -> Interrupted:
+        """The reason of a stop: a request, or the end of the time box, whose checkpoint is read back.
+
+        Args:
+            done: Steps done.
+            words: Message of a requested stop.
+
+        Raises:
+            CorruptCheckpoint: The checkpoint is not on the disk as it was written.
+        """
+        pace = self._pace
+        if pace is None or self._processes.any(pace.asked()):
+            self._log_box("stopped")
+            return Interrupted(words, "LR-E230")
+        checkpoint = checkpoint_path(self._setup.folder.checkpoints, done)
+        is_saved = checkpoint.is_dir()
+        if is_saved and self._processes.is_first:
+            read_state(checkpoint)
+        self._log_box("time is up")
+        tokens = int(tokens_by_step(self._inputs.plan)[done : self._last].sum())
+        left = Left(done, self._last - done, tokens, pace.seconds_for(tokens), checkpoint if is_saved else None)
+        return pace.time_is_up(left, self._last)
+
+    def _log_box(self, ended: Ending) -> None:
+        """Records the time box outside of what identifies the run."""
+        pace = self._pace
+        if pace is None or not self._processes.is_first:
+            return
+        began = datetime.fromtimestamp(pace.box.wall_start).astimezone()
+        slowest = max(pace.saves, default=None)
+        line = BoxLine(
+            *(self._run.log.next_step, pace.trained, ended, began, pace.box.limit_s, pace.box.elapsed_s), slowest
+        )
+        append_box(self._setup.folder.time_boxes, line)
 
     def _overfits(self) -> bool:
         """Whether to stop early. The process that writes the metrics decides."""
@@ -293,6 +355,10 @@ class _Loop:
 
     def _save(self, done: int) -> None:
         self._check_weights(done)
+        with contextlib.nullcontext() if self._pace is None else self._pace.saving():
+            self._write(done)
+
+    def _write(self, done: int) -> None:
         run, log = self._run, self._run.log
         moments = run.state.optimizer.state()
         if self._processes.is_first:
