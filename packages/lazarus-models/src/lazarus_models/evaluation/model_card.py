@@ -24,7 +24,8 @@ def model_card(lm: LoadedModel, adapters: Mapping[str, str]) -> dict[str, Any]:
         adapters: Digests of the files of its adapter, by name; empty without one.
 
     Returns:
-        By name; `weights` is a digest of the values of the weights in memory, `files` those of the files if they were hashed.
+        By name; `files` are the digests of its files, or `weights` is one of the values in memory, of a model without files
+        or one that was loaded without `hashed`.
     """
     return {
         "name": "new" if lm.path is None else lm.path.name,
@@ -32,7 +33,7 @@ def model_card(lm: LoadedModel, adapters: Mapping[str, str]) -> dict[str, Any]:
         "family": lm.family,
         "parameters": parameter_count(lm.model),
         "quantization": None if lm.config.quantization is None else lm.config.quantization.bits,
-        "weights": base_digest(lm.model),
+        "weights": None if lm.digests else base_digest(lm.model),
         "files": dict(sorted(lm.digests.items())),
         "adapter": dict(sorted(adapters.items())),
         "tokenizer": compute_fingerprint(lm.tokenizer).fingerprint,

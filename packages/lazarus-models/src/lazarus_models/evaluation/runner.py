@@ -124,7 +124,7 @@ def check_tasks(tasks: Sequence[TaskSettings], *, has_reference: bool) -> None:
         has_reference: Whether there is a reference model.
 
     Raises:
-        EvaluationError: There is no task, two have the same name, or one needs a reference model.
+        EvaluationError: There is no task, two have the same name, one needs a reference model, or none uses the one given.
     """
     if not tasks:
         raise EvaluationError("there is no task to evaluate; give one or more", "LM-E503")
@@ -133,8 +133,10 @@ def check_tasks(tasks: Sequence[TaskSettings], *, has_reference: bool) -> None:
     if twice is not None:
         raise EvaluationError(f"two tasks have the name {twice!r}; set `name` of one of them", "LM-E501")
     for each in tasks:
-        if load_task(each.kind).needs_reference and not has_reference:
+        if load_task(each.kind).reference == "needed" and not has_reference:
             raise EvaluationError(f"the task {each.label!r} needs a reference model: give `reference`", NO_REFERENCE)
+    if has_reference and all(load_task(each.kind).reference == "none" for each in tasks):
+        raise EvaluationError("none of the tasks uses `reference`: remove it", NO_REFERENCE)
 
 
 def _run(

@@ -132,10 +132,10 @@ class Task(Generic[Settings]):
         settings: Class of its settings.
         run: Evaluates a subject.
         summary: What it measures, in one sentence.
-        needs_reference: Whether it compares with a reference model.
+        reference: Whether it compares with a reference model: never, if there is one, or always.
     """
 
     settings: type[Settings]
     run: Callable[[Subject, Settings], TaskResult]
     summary: str
-    needs_reference: bool = False
+    reference: Literal["none", "optional", "needed"] = "none"

@@ -92,5 +92,5 @@ def _item(name: str, tuned: Item, base: Item) -> Item:
 
 
 TASK = Task(
-    ForgettingSettings, measure_forgetting, "Change on new and old texts against the base model.", needs_reference=True
+    ForgettingSettings, measure_forgetting, "Change on new and old texts against the base model.", reference="needed"
 )

@@ -139,5 +139,8 @@ def _item(subject: Subject, beta: float, row: Row) -> Item:
 
 
 TASK = Task(
-    PreferenceTaskSettings, measure_preferences, "Preferences between two answers, alone or against a reference model."
+    PreferenceTaskSettings,
+    measure_preferences,
+    "Preferences between two answers, alone or against a reference model.",
+    reference="optional",
 )
