@@ -83,6 +83,10 @@ def make_inputs(folder: Path) -> None:
     ):
         commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
     commands.run([sys.executable, "-c", ROUTED], cwd=folder, check=True)
+    (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
+    (folder / "eval.toml").write_text('[[task]]\nkind = "perplexity"\ndata = "texts.jsonl"\n', "utf-8")
+    evaluate = ["eval", "run", "-m", "model", "--tasks", "eval.toml", "-o", "evaluated.json"]
+    commands.run([sys.executable, "-m", "lazarus_cli", *evaluate], cwd=folder, check=True)
     (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": "q"}]), "utf-8")
     ablation = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
     (folder / "ablation.json").write_text(json.dumps(ablation), "utf-8")

@@ -36,7 +36,7 @@ APPS = {
     "run": "lazarus_cli.recipes.cli:run",
     "lock": "lazarus_cli.recipes.cli:lock",
 }
-WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif", "items"}
 READ = {
     *(
         "plan",
@@ -75,7 +75,7 @@ READ = {
     "python",
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
-    *("direction", "files"),
+    *("direction", "files", "reports", "thresholds", "fail_below"),
     "folder",
 }
 DATA = ["-d", "data.jsonl"]
@@ -107,6 +107,9 @@ COMMANDS: dict[str, list[str]] = {
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
+    "models eval run": ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "@"],
+    "models eval compare": ["-m", "model", "--against", "model", "-t", "perplexity=texts.jsonl", "--items", "@"],
+    "models eval report": ["evaluated.json", "-o", "@"],
     "models bench": ["model", "--prompt-tokens", "2", "--new-tokens", "2", "--repeats", "1", "--html", "@"],
     **{
         f"introspect {name}": ["-m", "model", *words, "--raw", "--html", "@"]
@@ -259,10 +262,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labelled = [{"prompt": f"{who} was {word}", "label": word[0]} for who in "abcdefgh" for word in ("sad", "glad")]
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     (folder / "recipe.toml").write_text(RECIPE, "utf-8")
+    (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
+        words = ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "evaluated.json"]
+        assert call("models eval run", words) == 0
         said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
         said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
         save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), Path("routed"))

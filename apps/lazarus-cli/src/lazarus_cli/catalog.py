@@ -40,6 +40,7 @@ KNOWN = {
     "data.samples": Known("lazarus-tokenkit", "Inspect, rewrite and order data files."),
     "chat": Known("lazarus-models", "Chat with a model."),
     "doctor": Known("lazarus-models", "Report the device, the BLAS and their speed."),
+    "eval": Known("lazarus-models", "Evaluate models: perplexity, multiple choice, answers, preferences."),
     "infer": Known("lazarus-models", "Generate answers to prompts."),
     "introspect": Known("lazarus-introspect", "Look inside a model: lens, attention, attribution, ablation, patching."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),

@@ -17,6 +17,7 @@ MOUNTS = {
     "lazarus bench infer": "lazarus-models bench",
     "lazarus chat": "lazarus-models chat",
     "lazarus doctor": "lazarus-models doctor",
+    "lazarus eval": "lazarus-models eval",
     "lazarus infer": "lazarus-models infer",
     "lazarus serve": "lazarus-models serve",
     "lazarus train": "lazarus-train",
