@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import numpy as np
 import pytest
 import typer
 
@@ -73,7 +74,7 @@ READ = {
     "python",
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
-    *("direction", "files"),
+    *("direction", "files", "source"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]
@@ -92,6 +93,8 @@ COMMANDS: dict[str, list[str]] = {
     "tokenkit encode": ["-t", "byte", *DATA, "-o", "@"],
     "tokenkit doctor": ["-t", "model", "--fix", "@"],
     "tokenkit lengths build": ["-t", "byte", *DATA, "-o", "@"],
+    "tokenkit images prepare": ["images.npz", "-o", "@"],
+    "tokenkit images grid": ["images.jsonl", "-o", "@"],
     "tokenkit samples prepare": ["data.jsonl", "-o", "@"],
     "tokenkit train bpe": [*DATA, "-v", "260", "-o", "@"],
     "tokenkit train sentencepiece": [*DATA, "-v", "300", "-o", "@"],
@@ -254,8 +257,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labelled = [{"prompt": f"{who} was {word}", "label": word[0]} for who in "abcdefgh" for word in ("sad", "glad")]
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
+    np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        assert call("tokenkit images prepare", ["images.npz", "-o", "images.jsonl"]) == 0
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
         said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
         said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
