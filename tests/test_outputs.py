@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import numpy as np
 import pytest
 import typer
 
@@ -75,7 +76,7 @@ READ = {
     "python",
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
-    *("direction", "files", "reports", "thresholds", "fail_below"),
+    *("direction", "files", "source", "reports", "thresholds", "fail_below"),
     "folder",
 }
 DATA = ["-d", "data.jsonl"]
@@ -95,6 +96,8 @@ COMMANDS: dict[str, list[str]] = {
     "tokenkit encode": ["-t", "byte", *DATA, "-o", "@"],
     "tokenkit doctor": ["-t", "model", "--fix", "@"],
     "tokenkit lengths build": ["-t", "byte", *DATA, "-o", "@"],
+    "tokenkit images prepare": ["images.npz", "-o", "@"],
+    "tokenkit images grid": ["images.jsonl", "-o", "@"],
     "tokenkit samples prepare": ["data.jsonl", "-o", "@"],
     "tokenkit train bpe": [*DATA, "-v", "260", "-o", "@"],
     "tokenkit train sentencepiece": [*DATA, "-v", "300", "-o", "@"],
@@ -264,8 +267,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.toml").write_text(RECIPE, "utf-8")
     (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
+    np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        assert call("tokenkit images prepare", ["images.npz", "-o", "images.jsonl"]) == 0
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
         words = ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "evaluated.json"]
         assert call("models eval run", words) == 0

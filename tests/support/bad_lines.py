@@ -104,6 +104,8 @@ NAMED = {
         for what in ("weight", "activation")
         for side in ("first", "second")
     },
+    ("data", "images", "prepare", "source"): "images.npz",
+    ("data", "images", "grid", "data"): "images.jsonl",
     ("tokenizer", "templates", "show", "name"): "chatml",
     ("tokenizer", "templates", "validate", "name"): "chatml",
     ("tokenizer", "templates", "apply", "name"): "chatml",

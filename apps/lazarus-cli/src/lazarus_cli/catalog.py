@@ -36,6 +36,7 @@ KNOWN = {
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and shard batch plans."),
     "data.corpus": Known("lazarus-corpus", "Build clean, deduplicated and split corpora from raw documents."),
+    "data.images": Known("lazarus-tokenkit", "Turn images into rows of token ids, and rows into images."),
     "data.lengths": Known("lazarus-tokenkit", "Measure the lengths of samples in tokens."),
     "data.samples": Known("lazarus-tokenkit", "Inspect, rewrite and order data files."),
     "chat": Known("lazarus-models", "Chat with a model."),
@@ -52,7 +53,11 @@ KNOWN = {
 }
 HIDDEN = {
     "gym": ("generate",),  # `lazarus generate`
-    "tokenizer": ("lengths", "samples"),  # `lazarus data lengths`, `lazarus data samples`
+    "tokenizer": (
+        "images",
+        "lengths",
+        "samples",
+    ),  # `lazarus data images`, `lazarus data lengths`, `lazarus data samples`
     "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
 }
 """Commands of mounted groups that have another place in `lazarus`: they work in both, and help lists one."""

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 MOUNTS = {
     "lazarus data batchplan": "lazarus-plan",
+    "lazarus data images": "lazarus-tokenkit images",
     "lazarus data lengths": "lazarus-tokenkit lengths",
     "lazarus data samples": "lazarus-tokenkit samples",
     "lazarus tokenizer": "lazarus-tokenkit",
