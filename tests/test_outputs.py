@@ -33,6 +33,8 @@ APPS = {
     "corpus": "lazarus_corpus.cli.app:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
+    "status": "lazarus_cli.operations.status:status",
+    "cleanup": "lazarus_cli.operations.cleanup:cleanup",
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
@@ -74,6 +76,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files"),
+    *("folder", "used_in"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

@@ -45,4 +45,9 @@ CODES = {
         "The command was started by another program than a shell",
         "Run it from bash, zsh, fish or PowerShell.",
     ),
+    "LC-E270": Code(
+        "A folder cannot be searched for runs and other artifacts",
+        "It is absent or a file, or it has too many folders",
+        "Give the folder of the runs.",
+    ),
 }

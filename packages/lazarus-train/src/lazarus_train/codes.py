@@ -297,4 +297,7 @@ CODES = {
         "The roll-outs or the weights were edited, or another machine computes other bits",
         "Repeat it on the machine of the run; if it still differs, do not trust the run.",
     ),
+    "LR-E290": Code(
+        "A cleanup would remove the newest checkpoint", "`keep` is below 1", "Keep at least one checkpoint."
+    ),
 }
