@@ -36,6 +36,8 @@ APPS = {
     "bench": "lazarus_cli.bench:bench",
     "run": "lazarus_cli.recipes.cli:run",
     "lock": "lazarus_cli.recipes.cli:lock",
+    "status": "lazarus_cli.operations.status:status",
+    "cleanup": "lazarus_cli.operations.cleanup:cleanup",
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif", "items"}
 READ = {
@@ -77,7 +79,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files", "source", "reports", "thresholds", "fail_below"),
-    "folder",
+    *("folder", "used_in"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

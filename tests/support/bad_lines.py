@@ -114,6 +114,7 @@ NAMED = {
     ("model", "estimate", "path"): "model",
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
+    ("cleanup", "path"): "run",
     ("train", "verify", "path"): "run",
 }
 """Good values of one command, where the name of the parameter does not say it."""

@@ -30,6 +30,8 @@ KNOWN = {
     "lock": Known("lazarus-cli", "Compare a recipe with its lock, or write the lock."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "bench.infer": Known("lazarus-models", "Measure a model's latency: first token, tokens a second, memory."),
+    "status": Known("lazarus-cli", "Show runs and other artifacts in a folder: progress, size, check, how to resume."),
+    "cleanup": Known("lazarus-cli", "List what runs no longer need, and remove it on request."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "gym": Known("lazarus-gym", "Play puzzles, serve them, and score replies to tasks."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),

@@ -103,4 +103,9 @@ CODES = {
     ),
     "LC-E223": Code("A lock cannot be read", "It is absent, damaged or of a later version", "Run the recipe."),
     "LC-E224": Code("A lock needs finished stages", "A stage was not run, or changed", "Run the recipe."),
+    "LC-E270": Code(
+        "A folder cannot be searched for runs and other artifacts",
+        "It is absent or a file, or it has too many folders",
+        "Give the folder of the runs.",
+    ),
 }

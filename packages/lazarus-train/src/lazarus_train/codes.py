@@ -307,4 +307,7 @@ CODES = {
         "A date in the past or far ahead",
         "Give `stop_at` a time of day, or a date with a time within a year.",
     ),
+    "LR-E290": Code(
+        "A cleanup would remove the newest checkpoint", "`keep` is below 1", "Keep at least one checkpoint."
+    ),
 }
