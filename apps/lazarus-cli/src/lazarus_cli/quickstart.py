@@ -142,8 +142,9 @@ def _train(run: Path, title: str) -> "RunResult":
         losses: list[float] = []
 
         def on_step(report: "StepReport") -> None:
+            speed = f"{report.tokens / report.seconds:,.0f} tokens/s" if losses else "warm-up"
             losses.append(report.loss)
-            advance(1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
+            advance(1, note=f"loss {report.loss:.3f}, {speed}")
 
         result = train(
             config, watcher=Watcher(on_start=lambda _, first, last: advance(first, total=last), on_step=on_step)
