@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_core.console import progress, show
+from lazarus_core.console import progress, say, show
 from lazarus_core.errors import LazarusError
 from lazarus_core.leftovers import remove
 
@@ -134,10 +134,13 @@ def _new_model(path: Path) -> None:
 
 
 def _train(run: Path, title: str) -> "RunResult":
+    from lazarus_models.backend import KERNELS
     from lazarus_train import Watcher, train
 
     config = _config(run)
     _stage(title, _command(config))
+    if KERNELS is not None and KERNELS.first_run:
+        say(f"   {KERNELS.first_run}")
     with progress("   training", total=None, unit="steps") as advance:
         losses: list[float] = []
 

@@ -8,6 +8,7 @@ LazarusError                  every expected failure of every Lazarus package
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
     ├── GenerationError       an invalid prompt or generation setting                        LM-E14x, E230, E260 to E262
     ├── BlasError             `LAZARUS_BLAS` names no BLAS, or memory for a BLAS is refused  LM-E15x
+    ├── DeviceError           MLX does not start, or the device's driver is missing          LM-E57x
     └── ServingError          unsafe settings of a server, or a missing extra                LM-E16x, E263
 """
 
@@ -40,6 +41,10 @@ class GenerationError(ModelsError):
 
 class BlasError(ModelsError):
     """`LAZARUS_BLAS` names no loadable BLAS, or the memory that a BLAS needs is refused."""
+
+
+class DeviceError(ModelsError):
+    """MLX does not start: its library or the driver of its device is missing or does not fit."""
 
 
 class ServingError(ModelsError):

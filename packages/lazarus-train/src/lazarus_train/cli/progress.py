@@ -102,10 +102,14 @@ class _Display:
         self._pairs = done
 
     def on_start(self, checked: "ChainCheck", first: int, last: int) -> None:
+        from lazarus_models.backend import KERNELS
+
         self._shown.close()
         for line in checked.lines():
             say(f"plan: {line}")
         say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
+        if KERNELS is not None and first < last:
+            say(KERNELS.in_words)
         self._stack.enter_context(_asking_to_stop(self._asked, is_shown=True))
         self.show_bar("training", last, "steps", first)
         self._figures.began = time.monotonic()
