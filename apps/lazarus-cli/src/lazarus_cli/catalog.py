@@ -42,7 +42,7 @@ KNOWN = {
     "data.lengths": Known("lazarus-tokenkit", "Measure the lengths of samples in tokens."),
     "data.samples": Known("lazarus-tokenkit", "Inspect, rewrite and order data files."),
     "chat": Known("lazarus-models", "Chat with a model."),
-    "doctor": Known("lazarus-models", "Report the device, the BLAS and their speed."),
+    "doctor": Known("lazarus-models", "Report the device, its speed, and what to install."),
     "eval": Known("lazarus-models", "Evaluate models: perplexity, multiple choice, answers, preferences."),
     "infer": Known("lazarus-models", "Generate answers to prompts."),
     "introspect": Known("lazarus-introspect", "Look inside a model: lens, attention, attribution, ablation, patching."),

@@ -382,4 +382,14 @@ CODES = {
         "A worse model, or a threshold that is too strict",
         "Compare with an earlier report; this is what `--fail-below` checks.",
     ),
+    "LM-E570": Code(
+        "MLX does not start",
+        "No build of MLX, or two that overwrite each other, or a damaged one",
+        "Install one build; the message names the commands.",
+    ),
+    "LM-E571": Code(
+        "The NVIDIA driver is missing or too old for the installed MLX",
+        "MLX for CUDA on a machine without a GPU, in a container without its driver, or with an old driver",
+        "Update the driver, or install MLX for CPUs; the message names the commands.",
+    ),
 }

@@ -10,6 +10,7 @@ LazarusError                  every expected failure of every Lazarus package
     ├── EvaluationError       a task, its data or a report cannot be used, exit 2            LM-E50x, E51x
     │   └── BelowThreshold    a score is worse than its threshold, exit 1                   LM-E512
     ├── BlasError             `LAZARUS_BLAS` names no BLAS, or memory for a BLAS is refused  LM-E15x
+    ├── DeviceError           MLX does not start, or the device's driver is missing          LM-E57x
     └── ServingError          unsafe settings of a server, or a missing extra                LM-E16x, E263
 """
 
@@ -52,6 +53,10 @@ class BelowThreshold(EvaluationError):
 
 class BlasError(ModelsError):
     """`LAZARUS_BLAS` names no loadable BLAS, or the memory that a BLAS needs is refused."""
+
+
+class DeviceError(ModelsError):
+    """MLX does not start: its library or the driver of its device is missing or does not fit."""
 
 
 class ServingError(ModelsError):
