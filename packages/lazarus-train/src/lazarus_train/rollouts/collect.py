@@ -1,6 +1,6 @@
 """Draws the answers of some prompts, in one turn or in conversation with an environment, and their rewards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -97,12 +97,14 @@ class Collector:
         encoder: Encoder of the data.
         reward: Computes rewards; None with an environment.
         drawing: Settings.
+        draw: Draws answers by a model.
     """
 
     prompts: Prompts
     encoder: Encoder
     reward: Reward | None
     drawing: Drawing
+    draw: Callable[..., list[Drawn]] = draw_answers
 
     def collect(self, replicas: Replicas, asked: Sequence[Asked], step: int) -> Collected:
         """Draws answers with the model in evaluation mode. Its mode is restored.
@@ -149,7 +151,7 @@ class Collector:
 
     def _answers(self, model: Any, requests: Sequence[Request]) -> list[Drawn]:
         drawing = self.drawing
-        return draw_answers(
+        return self.draw(
             model,
             requests,
             temperature=drawing.temperature,

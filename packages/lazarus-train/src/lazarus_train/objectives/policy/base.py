@@ -108,8 +108,6 @@ class PolicySettings(ObjectiveSettings, frozen=True):
             raise ValueError("`lora.dropout` changes probabilities between two passes: leave it at 0")
         if run.neftune_alpha is not None:
             raise ValueError("`neftune_alpha` changes probabilities between two passes: leave it out")
-        if run.mixed_precision:
-            raise ValueError("`mixed_precision` would draw answers by another arithmetic than it trains: leave it out")
         if self.reference == "adapters-off" and run.lora is None:
             raise ValueError("`reference` adapters-off needs `lora`")
 
