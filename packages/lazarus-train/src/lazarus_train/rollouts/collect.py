@@ -1,6 +1,7 @@
 """Draws the answers of some prompts, in one turn or in conversation with an environment, and their rewards."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from lazarus_tokenkit import Encoder
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.rollouts.advantages import overlong_penalty
-from lazarus_train.rollouts.environments import Environment, following_ids, load_environment
+from lazarus_train.rollouts.environments import Environment, close, following_ids, load_environment
 from lazarus_train.rollouts.generate import Drawn, Request, draw_answers, rollout_seed
 from lazarus_train.rollouts.prompts import Prompts
 from lazarus_train.rollouts.record import TRUNCATED, Rollout, rounded
@@ -118,24 +119,27 @@ class Collector:
         replicas.model.eval()
         replicas.refresh()
         try:
-            talks = [self._begin(each) for each in asked]
-            for turn in range(self.drawing.turns if self.drawing.environment else 1):
-                open_talks = [talk for talk in talks if talk.status is None]
-                if not open_talks:
-                    break
-                self._draw(replicas, open_talks, step, turn)
+            with ExitStack() as sessions:
+                talks = [self._begin(each, sessions) for each in asked]
+                for turn in range(self.drawing.turns if self.drawing.environment else 1):
+                    open_talks = [talk for talk in talks if talk.status is None]
+                    if not open_talks:
+                        break
+                    self._draw(replicas, open_talks, step, turn)
         finally:
             replicas.model.train(was_training)
         found = self._scored(talks, step)
         return Collected(found, [talk.lines for talk in talks])
 
-    def _begin(self, asked: Asked) -> _Conversation:
-        name = self.drawing.environment
-        talk = _Conversation(asked, self.prompts.ids(asked.sample), None if name is None else load_environment(name))
-        if talk.environment is not None:
-            row = self.prompts.row(asked.sample)
-            talk.environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))
-        return talk
+    def _begin(self, asked: Asked, sessions: ExitStack) -> _Conversation:
+        name, ids = self.drawing.environment, self.prompts.ids(asked.sample)
+        if name is None:
+            return _Conversation(asked, ids, None)
+        environment = load_environment(name)
+        sessions.callback(close, environment)
+        row = self.prompts.row(asked.sample)
+        environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))
+        return _Conversation(asked, ids, environment)
 
     def _draw(self, replicas: Replicas, talks: Sequence[_Conversation], step: int, turn: int) -> None:
         """One more answer in each conversation."""

@@ -18,7 +18,7 @@ _PLACEHOLDER = "x"
 
 
 class Environment(Protocol):
-    """What a run needs from an environment. `lazarus_gym.Environment` is one."""
+    """What a run needs from an environment. `lazarus_gym.Environment` is one. If it has a method `close`, that ends its session."""
 
     def reset(self, *, seed: int, task: str | None = None) -> Any:
         """Begins an episode; the result has `text`.
@@ -57,6 +57,13 @@ def load_environment(name: str) -> Environment:
             "LR-E250",
         )
     return plugin.value(rest)
+
+
+def close(environment: Environment) -> None:
+    """Ends the session of an environment that has one, as a server's has."""
+    end = getattr(environment, "close", None)
+    if callable(end):
+        end()
 
 
 def following_ids(encoder: Encoder, observation: str, question: str = _PLACEHOLDER) -> list[int]:

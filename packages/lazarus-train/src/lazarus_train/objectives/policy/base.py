@@ -47,8 +47,9 @@ class PolicySettings(ObjectiveSettings, frozen=True):
     """Reward of an answer: `exact` compares with the row's own answer; the name of an installed reward; a `.toml` file of
     rewards; or a Python function, `MODULE:FUNCTION`. Default: the environment's."""
     environment: str | None = None
-    """Environment that answers the model, by its installed name; each row has a `seed` and may have a `task`. The reward is the
-    environment's. Default: one answer to each prompt."""
+    """Environment that answers the model: an installed name, such as gym:sudoku, or the address of an OpenEnv server, such as
+    ws://127.0.0.1:8000. Each row has a `seed` and may have a `task`. The reward is the environment's. Default: one answer to each
+    prompt."""
     turns: PositiveInt = 16
     """Most answers of the model in an environment."""
     prompts_per_step: PositiveInt | None = None
