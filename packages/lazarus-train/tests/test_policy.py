@@ -384,9 +384,10 @@ RESUMED = {
         choose="signal",
         signal_field="tier",
         loss="dapo",
+        max_new_tokens=120,
         overlong_buffer=50,
     ),
-    "ppo": PpoSettings(reward="letters:vowels", max_new_tokens=200, group_size=2, beta=0.05, kl_target=1.0),
+    "ppo": PpoSettings(reward="letters:vowels", max_new_tokens=100, group_size=2, beta=0.05, kl_target=1.0),
 }
 
 
@@ -398,14 +399,17 @@ def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy, 
     policy.write_rows([{**row, "tier": "ab"[number % 2]} for number, row in enumerate(rows)])
     policy.build_plan(epochs=2)
     settings = {"objective": RESUMED[name], "save_every": 1}
-    train(policy.config("straight", **settings, max_steps=6))
-    train(policy.config("stopped", **settings, max_steps=3))
+    train(policy.config("straight", **settings, max_steps=4))
+    train(policy.config("stopped", **settings, max_steps=2))
     shutil.copy(policy.folder / "straight/rollouts.jsonl", policy.folder / "stopped/rollouts.jsonl")  # as after a kill
-    train(policy.config("stopped", **settings, max_steps=6))
+    train(policy.config("stopped", **settings, max_steps=4))
     same = policy.fingerprints("straight") | {"rollouts": (policy.folder / "straight/rollouts.jsonl").read_bytes()}
     assert same == policy.fingerprints("stopped") | {
         "rollouts": (policy.folder / "stopped/rollouts.jsonl").read_bytes()
     }
+    # The prompts of later steps follow from the signal of earlier ones, and the penalty from earlier divergences.
+    links = {link.name: link for link in verify_run(policy.folder / "stopped", replay=20)}
+    assert re.search(r"steps 1, 2, 3, 4 drawn again .* the same bytes", links["replay"].proof)
 
 
 @pytest.mark.slow
@@ -542,10 +546,8 @@ class Dying(Counting):
 @pytest.mark.slow
 def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone(policy, monkeypatch):
     from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer
-    from lazarus_train.rollouts import collect
 
-    monkeypatch.setattr("lazarus_train.rollouts.environments.load_environment", lambda name: Counting())
-    monkeypatch.setattr(collect, "load_environment", lambda name: Counting())
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Counting)
     settings = grpo(reward=None, environment="counting", turns=3)
     train(policy.config(objective=settings, max_steps=1))
     encoder = Encoder(load_tokenizer(str(policy.model)))
@@ -568,10 +570,7 @@ def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone
 
 @pytest.mark.slow
 def test_answers_to_an_environment_that_dies_are_accounted_for_and_train_nothing(policy, monkeypatch):
-    from lazarus_train.rollouts import collect
-
-    monkeypatch.setattr("lazarus_train.rollouts.environments.load_environment", lambda name: Dying())
-    monkeypatch.setattr(collect, "load_environment", lambda name: Dying())
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Dying)
     train(policy.config(objective=grpo(reward=None, environment="dying"), max_steps=1))
     found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
     assert {each.status for each in found} <= {"the environment raised ConnectionError", "truncated"}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lazarus_tokenkit import Encoder
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.rollouts.advantages import overlong_penalty
-from lazarus_train.rollouts.environments import Environment, close, following_ids, load_environment
+from lazarus_train.rollouts.environments import Environment, close, following_ids
 from lazarus_train.rollouts.generate import Drawn, Request, draw_answers, rollout_seed
 from lazarus_train.rollouts.prompts import Prompts
 from lazarus_train.rollouts.record import TRUNCATED, Rollout, rounded
@@ -45,7 +45,6 @@ class Drawing:
         stop_ids: Tokens that end an answer.
         batch_texts: Answers of one thread that are drawn at the same time.
         overlong_buffer: Tokens of the growing penalty of long answers.
-        environment: Name of the environment; None for one answer to each prompt.
         turns: Most answers in an environment.
     """
 
@@ -56,7 +55,6 @@ class Drawing:
     stop_ids: Sequence[int]
     batch_texts: int
     overlong_buffer: int = 0
-    environment: str | None = None
     turns: int = 1
 
 
@@ -98,6 +96,7 @@ class Collector:
         encoder: Encoder of the data.
         reward: Computes rewards; None with an environment.
         drawing: Settings.
+        make_environment: Makes the environment of a conversation; None for one answer to each prompt.
         draw: Draws answers by a model.
     """
 
@@ -105,6 +104,7 @@ class Collector:
     encoder: Encoder
     reward: Reward | None
     drawing: Drawing
+    make_environment: Callable[[], Environment] | None = None
     draw: Callable[..., list[Drawn]] = draw_answers
 
     def collect(self, replicas: Replicas, asked: Sequence[Asked], step: int) -> Collected:
@@ -121,7 +121,7 @@ class Collector:
         try:
             with ExitStack() as sessions:
                 talks = [self._begin(each, sessions) for each in asked]
-                for turn in range(self.drawing.turns if self.drawing.environment else 1):
+                for turn in range(self.drawing.turns if self.make_environment else 1):
                     open_talks = [talk for talk in talks if talk.status is None]
                     if not open_talks:
                         break
@@ -132,10 +132,10 @@ class Collector:
         return Collected(found, [talk.lines for talk in talks])
 
     def _begin(self, asked: Asked, sessions: ExitStack) -> _Conversation:
-        name, ids = self.drawing.environment, self.prompts.ids(asked.sample)
-        if name is None:
+        ids = self.prompts.ids(asked.sample)
+        if self.make_environment is None:
             return _Conversation(asked, ids, None)
-        environment = load_environment(name)
+        environment = self.make_environment()
         sessions.callback(close, environment)
         row = self.prompts.row(asked.sample)
         environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))

@@ -134,11 +134,11 @@ class PolicyObjective(Objective[Any]):
         Raises:
             SetupError: It is not.
         """
-        from lazarus_train.rollouts.environments import load_environment
+        from lazarus_train.rollouts.environments import close, environment_maker
         from lazarus_train.rollouts.rewards import load_reward
 
         if self.settings.environment is not None:
-            load_environment(self.settings.environment)
+            close(environment_maker(self.settings.environment)())
         if self.settings.reward is not None:
             load_reward(self.settings.reward)
 
@@ -189,6 +189,7 @@ class PolicyObjective(Objective[Any]):
             SetupError: The reward or the environment is not there.
         """
         from lazarus_train.rollouts.collect import Collector, Drawing
+        from lazarus_train.rollouts.environments import environment_maker
         from lazarus_train.rollouts.prompts import Prompts
         from lazarus_train.rollouts.rewards import load_reward
 
@@ -202,11 +203,11 @@ class PolicyObjective(Objective[Any]):
             stop_ids=lm.stop_ids,
             batch_texts=settings.batch_texts,
             overlong_buffer=0 if is_greedy else settings.overlong_buffer,
-            environment=settings.environment,
             turns=settings.turns,
         )
         reward = None if settings.reward is None else load_reward(settings.reward)
-        return Collector(Prompts(bindings.dataset, bindings.tokenizer), encoder, reward, drawing)
+        maker = None if settings.environment is None else environment_maker(settings.environment)
+        return Collector(Prompts(bindings.dataset, bindings.tokenizer), encoder, reward, drawing, maker)
 
     @abstractmethod
     def token_weights(self, lengths: Sequence[int]) -> tuple[list[float], int]:
