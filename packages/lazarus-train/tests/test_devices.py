@@ -1,23 +1,17 @@
 import dataclasses
 import json
-import os
-import shutil
 
 import pytest
 
 import lazarus_models
 import lazarus_models.trees
-import suite
 from lazarus_models.backend import mx
-from lazarus_models.components import SegmentCache
 from lazarus_models.trees import flatten
 from lazarus_train import DiffusionSettings, MntpSettings
 from lazarus_train.callbacks.base import Watcher
 from lazarus_train.config import LoraConfig, OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
-from lazarus_train.engine import optim, state
-from lazarus_train.engine import setup as run_setup
 from lazarus_train.engine.gradients import CompiledGradients, LossGradients
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.engine.trainer import train
@@ -81,25 +75,6 @@ def test_a_large_model_is_computed_by_one_thread_with_every_core_for_its_product
     device_policy.cache_clear()
     assert large.threads == 1
     assert small.threads * (small.blas_threads or 0) == large.blas_threads or small.threads == 1
-
-
-@pytest.fixture
-def as_gpu(monkeypatch):
-    """A CPU that takes itself for a GPU; returns what says whether graphs are compiled."""
-    if shutil.which("g++") is None:
-        pytest.skip("without g++ MLX compiles nothing on a CPU")
-
-    def set_up(compiles):
-        policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
-        for module in (forward, state, optim, run_setup, gradient_checkpointing):
-            monkeypatch.setattr(module, "device_policy", lambda *given: policy)
-        monkeypatch.setattr(SegmentCache, "runs", None)
-
-    with suite.alone("mlx-kernels"):  # MLX writes compiled kernels into one folder for all processes
-        mx.enable_compile()
-        yield set_up
-        if "MLX_DISABLE_COMPILE" in os.environ:
-            mx.disable_compile()
 
 
 RUNS = {
