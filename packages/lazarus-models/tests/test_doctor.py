@@ -63,7 +63,7 @@ def of_cuda(**changes):
         "repeats": BOTH,
         "driver": DRIVER,
         "toolkit": {"cublas": "13.10.0.20", "cudnn": "9.28.1.4"},
-        "kernels": "/home/me/.cache/lazarus/kernels/mlx-0.32.4-sm_90",
+        "kernels": "/cache/lazarus/kernels/mlx-0.32.4-sm_90",
         "advice": "",
     }
     return diagnosis.Diagnosis(**{**given, **changes})
@@ -76,7 +76,7 @@ def test_the_table_of_an_nvidia_gpu_has_memory_speeds_versions_and_no_blas():
         "memory": "140.4 GiB, 138.8 GiB free",
         "driver": "580.82.07, runs CUDA 13.0 (NVML)",
         "libraries": "cublas 13.10.0.20, cudnn 9.28.1.4",
-        "kernels": "kept in /home/me/.cache/lazarus/kernels/mlx-0.32.4-sm_90",
+        "kernels": "kept in /cache/lazarus/kernels/mlx-0.32.4-sm_90",
         "float32": "52,000 GFLOP/s",
         "tf32": "365,000 GFLOP/s",
         "bfloat16": "666,000 GFLOP/s",

@@ -17,7 +17,6 @@ from lazarus_train.engine.step import compute_gradients
 from lazarus_train.engine.trainer import train
 from lazarus_train.engine.whole_step import StepArrays, WholeStep
 from lazarus_train.errors import Interrupted, NonFinite
-from lazarus_train.layers import gradient_checkpointing
 from lazarus_train.objectives import forward
 from lazarus_train.objectives.causal import CausalObjective
 from lazarus_train.objectives.next_token import token_nll, token_nll_in_place

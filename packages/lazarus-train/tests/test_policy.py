@@ -393,6 +393,7 @@ RESUMED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.thorough
 def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy, name):
     """Rows of tier b have no signal: a run that forgets what it has seen answers them again."""
     rows = [json.loads(line) for line in policy.data.read_text().splitlines()]

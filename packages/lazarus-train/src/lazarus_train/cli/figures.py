@@ -77,6 +77,8 @@ def box_as_json(ended: "TimeIsUp", output: "Path", figures: Figures) -> dict[str
         "tokens": figures.tokens,
         "seconds": round(figures.seconds, 3),
     }
+
+
 def tokens_of(report: "StepReport") -> int:
     """Real tokens of a step, without padding; with drawn answers, the drawn tokens."""
     if report.rollouts is None:
