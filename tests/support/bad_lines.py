@@ -127,6 +127,8 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("quickstart",): {"output": "made/new"},
     ("sweep",): (sweep := {"steps": "1", "row_len": "16", "max_rows": "1", "output": "made/new"}),
     ("train", "sweep"): sweep,
+    ("plan-budget",): (budget := {"preset": "nano", "vocab_size": "300", "measured": "10"}),
+    ("train", "plan-budget"): budget,
     ("generate",): {"count": "1"},
     ("gym", "export"): (export := {"name": "lights_out", "to": "trl", "output": "made/new.py", "count": "1"}),
     ("export",): export,

@@ -41,6 +41,7 @@ KNOWN = {
     "infer": Known("lazarus-models", "Generate answers to prompts."),
     "introspect": Known("lazarus-introspect", "Look inside a model: lens, attention, attribution, ablation, patching."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
+    "plan-budget": Known("lazarus-train", "Plan a training run: tokens, steps, epochs, time, memory, disk."),
     "serve": Known("lazarus-models", "Serve a model with OpenAI's HTTP interface."),
     "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, analyze, train and fingerprint tokenizers."),
@@ -50,7 +51,7 @@ KNOWN = {
 HIDDEN = {
     "gym": ("generate",),  # `lazarus generate`
     "tokenizer": ("lengths", "samples"),  # `lazarus data lengths`, `lazarus data samples`
-    "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
+    "train": ("plan-budget", "sweep", "verify"),  # `lazarus plan-budget`, `lazarus sweep`, `lazarus verify`
 }
 """Commands of mounted groups that have another place in `lazarus`: they work in both, and help lists one."""
 GROUP_HELP = {"data": "Measure data, and build batch plans."}
