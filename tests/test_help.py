@@ -94,7 +94,16 @@ def test_commands_of_lazarus_and_of_the_packages_are_the_same(script: str):
         else:
             assert leaves(script)[own].command.callback.__qualname__ == leaf.command.callback.__qualname__
     unmounted = {f"lazarus {name.replace('.', ' ')}" for name in installed()} - MOUNTS.keys()
-    assert unmounted == {"lazarus bench", "lazarus data batching", "lazarus explain", "lazarus quickstart"}
+    assert unmounted == {
+        *(
+            "lazarus bench",
+            "lazarus data batching",
+            "lazarus explain",
+            "lazarus lock",
+            "lazarus quickstart",
+            "lazarus run",
+        )
+    }
 
 
 def test_a_command_with_two_places_is_listed_in_one():

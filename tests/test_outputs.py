@@ -33,6 +33,8 @@ APPS = {
     "corpus": "lazarus_corpus.cli.app:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
+    "run": "lazarus_cli.recipes.cli:run",
+    "lock": "lazarus_cli.recipes.cli:lock",
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
@@ -74,6 +76,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files"),
+    "folder",
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]
@@ -167,6 +170,7 @@ COMMANDS: dict[str, list[str]] = {
     "train sweep": ["--model", "model", "--row-len", "16", "--max-rows", "1", "--steps", "1", "-o", "@"],
     "train report": ["run", "-o", "@"],
     "quickstart quickstart": ["-o", "@"],
+    "run run": ["recipe.toml", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -184,11 +188,12 @@ FOLDERS = {
         "train objective",
         "train sweep",
     ),
-    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
+    *("quickstart quickstart", "run run", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 ABLATION = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
 """A result that `circuit export` draws."""
+RECIPE = 'data.rows = "data.jsonl"\n[tokenizer]\nkind = "char"\ndata = ["rows"]\n'
 ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {
     "introspect analyze",
     "introspect moe route",
@@ -253,6 +258,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n', "utf-8")
     labelled = [{"prompt": f"{who} was {word}", "label": word[0]} for who in "abcdefgh" for word in ("sad", "glad")]
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

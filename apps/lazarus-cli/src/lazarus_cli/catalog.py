@@ -26,6 +26,8 @@ class Known(NamedTuple):
 
 KNOWN = {
     "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
+    "run": Known("lazarus-cli", "Run a recipe: stages from documents to a model, with one lock."),
+    "lock": Known("lazarus-cli", "Compare a recipe with its lock, or write the lock."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "bench.infer": Known("lazarus-models", "Measure a model's latency: first token, tokens a second, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),

@@ -71,7 +71,7 @@ class InitModelSettings(BaseModel):
     model_config = _STRICT
 
     preset: str | None = None
-    """Shape by name: nano, tiny-test, micro, tiny, small or medium."""
+    """Shape by name: nano, tiny-test, micro, tiny, small, medium or base."""
     config: Path | None = None
     """Shape by a model's `config.json`, or a directory with one."""
     tokenizer: str
