@@ -35,6 +35,7 @@ APPS = {
     "bench": "lazarus_cli.bench:bench",
     "run": "lazarus_cli.recipes.cli:run",
     "lock": "lazarus_cli.recipes.cli:lock",
+    "report": "lazarus_cli.recipes.report_cli:report",
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
@@ -171,6 +172,7 @@ COMMANDS: dict[str, list[str]] = {
     "train report": ["run", "-o", "@"],
     "quickstart quickstart": ["-o", "@"],
     "run run": ["recipe.toml", "-o", "@"],
+    "report report": ["recipe", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -259,6 +261,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labelled = [{"prompt": f"{who} was {word}", "label": word[0]} for who in "abcdefgh" for word in ("sad", "glad")]
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     (folder / "recipe.toml").write_text(RECIPE, "utf-8")
+    (folder / "recipe/.lazarus").mkdir(parents=True)
+    (folder / "recipe/.lazarus/rows.begun").write_text("sha256:0\n", "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -112,6 +112,7 @@ NAMED = {
     ("model", "estimate", "path"): "model",
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
+    ("report", "folder"): "recipe",
     ("train", "verify", "path"): "run",
 }
 """Good values of one command, where the name of the parameter does not say it."""

@@ -26,6 +26,7 @@ class Known(NamedTuple):
 
 KNOWN = {
     "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
+    "report": Known("lazarus-cli", "Write a recipe as one page: stages, curves, scores, answers, lock."),
     "run": Known("lazarus-cli", "Run a recipe: stages from documents to a model, with one lock."),
     "lock": Known("lazarus-cli", "Compare a recipe with its lock, or write the lock."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),

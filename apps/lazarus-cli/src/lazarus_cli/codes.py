@@ -103,4 +103,7 @@ CODES = {
     ),
     "LC-E223": Code("A lock cannot be read", "It is absent, damaged or of a later version", "Run the recipe."),
     "LC-E224": Code("A lock needs finished stages", "A stage was not run, or changed", "Run the recipe."),
+    "LC-E250": Code(
+        "A folder is not that of a recipe, or no stage has begun", "A wrong path", "Give the folder of `lazarus run`."
+    ),
 }

@@ -1,2 +1,4 @@
 from .links import How as How
 from .links import Link as Link
+from .report import RunPart as RunPart
+from .report import part_of as part_of
