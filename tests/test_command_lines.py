@@ -86,6 +86,8 @@ def make_inputs(folder: Path) -> None:
     (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": "q"}]), "utf-8")
     ablation = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
     (folder / "ablation.json").write_text(json.dumps(ablation), "utf-8")
+    recipe = 'data.rows = "data.jsonl"\n[tokenizer]\nkind = "char"\ndata = ["rows"]\n'
+    (folder / "recipe.toml").write_text(recipe, "utf-8")
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]

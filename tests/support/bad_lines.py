@@ -113,6 +113,8 @@ NAMED = {
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
     ("report", "folder"): "recipe",
+    ("run", "recipe"): "recipe.toml",
+    ("lock", "recipe"): "recipe.toml",
     ("train", "verify", "path"): "run",
 }
 """Good values of one command, where the name of the parameter does not say it."""
@@ -126,6 +128,7 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("chat",): {"max_tokens": "1"},
     ("serve",): {"model": "nix"},
     ("quickstart",): {"output": "made/new"},
+    ("run",): {"output": "made/new"},
     ("sweep",): (sweep := {"steps": "1", "row_len": "16", "max_rows": "1", "output": "made/new"}),
     ("train", "sweep"): sweep,
     ("plan-budget",): (budget := {"preset": "nano", "vocab_size": "300", "measured": "10"}),
