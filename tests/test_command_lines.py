@@ -100,6 +100,8 @@ def make_inputs(folder: Path) -> None:
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]
     (folder / "replies.jsonl").write_text("".join(replies), "utf-8")
+    (folder / "recipe/.lazarus").mkdir(parents=True)
+    (folder / "recipe/.lazarus/rows.begun").write_text("sha256:0\n", "utf-8")
     (folder / "folder").mkdir()
     (folder / "folder/notes.txt").write_text("years of work\n", "utf-8")
     (folder / "notes.txt").write_text("years of work\n", "utf-8")

@@ -38,6 +38,7 @@ APPS = {
     "lock": "lazarus_cli.recipes.cli:lock",
     "status": "lazarus_cli.operations.status:status",
     "cleanup": "lazarus_cli.operations.cleanup:cleanup",
+    "report": "lazarus_cli.recipes.report_cli:report",
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif", "items"}
 READ = {
@@ -179,6 +180,7 @@ COMMANDS: dict[str, list[str]] = {
     "train report": ["run", "-o", "@"],
     "quickstart quickstart": ["-o", "@"],
     "run run": ["recipe.toml", "-o", "@"],
+    "report report": ["recipe", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -268,6 +270,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     (folder / "recipe.toml").write_text(RECIPE, "utf-8")
     (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
+    (folder / "recipe/.lazarus").mkdir(parents=True)
+    (folder / "recipe/.lazarus/rows.begun").write_text("sha256:0\n", "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     with pytest.MonkeyPatch.context() as patch:

@@ -310,4 +310,22 @@ CODES = {
     "LR-E290": Code(
         "A cleanup would remove the newest checkpoint", "`keep` is below 1", "Keep at least one checkpoint."
     ),
+    "LR-E282": Code(
+        "No shape has about the wanted number of parameters",
+        "A number that is small for the vocabulary, or very large",
+        "Give another number of parameters or vocabulary size, a preset, or a model.",
+    ),
+    "LR-E283": Code(
+        "A run has no measured speed", "It was interrupted in its first step", "Give the speed as `measured`."
+    ),
+    "LR-E284": Code(
+        "The speed of training could not be measured",
+        "Too little memory, or steps that take longer than the time limit",
+        "Give the speed as `measured`, a `run` that has it, or shorter rows.",
+    ),
+    "LR-E285": Code(
+        "A number of parameters or tokens cannot be read",
+        "A misspelled unit, or a number out of range",
+        "Give a number such as 23M, 1.5B or 460k.",
+    ),
 }

@@ -10,3 +10,6 @@ from .spare_files import SpareFile as SpareFile
 from .spare_files import list_spare_files as list_spare_files
 from .spare_files import remove_spare_files as remove_spare_files
 from .spare_files import tree_bytes as tree_bytes
+from .reader import RunRecord as RunRecord
+from .report import RunPart as RunPart
+from .report import part_of as part_of

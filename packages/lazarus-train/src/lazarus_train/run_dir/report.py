@@ -84,6 +84,44 @@ def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     return page(title + in_words(names), body, "lazarus-train", _SCRIPT, origin=origin)
 
 
+class RunPart(NamedTuple):
+    """A run as a part of another page.
+
+    Args:
+        figures: Key figures by name.
+        charts: Loss, held-out losses and main metrics as HTML.
+        answers: Sampled answers as HTML; empty if there are none.
+    """
+
+    figures: dict[str, str]
+    charts: str
+    answers: str
+
+
+def part_of(path: Path, name: str, colour: int = 0) -> RunPart:
+    """A run for a page with other things.
+
+    Args:
+        path: Folder of the run, finished or not.
+        name: Name of the run on the page.
+        colour: Number of its colour, from 0.
+
+    Raises:
+        SetupError: The folder is not a run, or has no step.
+    """
+    run = RunRecord.read(path)
+    names = ["" for _ in range(colour)] + [name]
+    sets = dict.fromkeys(run.eval_sets)
+    before, _ = reward_charts([run], sets)
+    held_out = [(f"Held-out loss of {each}", "eval_loss", "", _HELD_OUT, each) for each in sets]
+    about = [*before, _CHARTS[0], *([] if before else held_out), *_choices(sets)]
+    titled = [(f"{title} of {name}" if title == _CHARTS[0][0] else f"{title}, {name}", *rest) for title, *rest in about]
+    charts = "".join(_chart([run] * (colour + 1), names, *each, only=colour) for each in titled)
+    epochs = run.epochs()
+    found = {"epochs": "unknown" if epochs is None else f"{epochs:.2f}"}
+    return RunPart({**_figures(run), **found}, charts, _samples(run, name))
+
+
 def _names(runs: Sequence[RunRecord]) -> list[str]:
     """Names of the runs: those of their folders, or the paths if two folders have one name."""
     short = [run.path.resolve().name for run in runs]
@@ -147,9 +185,11 @@ def _chart(
     unit: str,
     text: str,
     eval_set: str | None = None,
+    *,
+    only: int | None = None,
 ) -> str:
     found = [Curve(*run.curve(name, eval_set), number, names[number]) for number, run in enumerate(runs)]
-    drawn = [each for each in found if len(each.steps)]
+    drawn = [each for each in found if len(each.steps) and only in (None, each.colour)]
     unit = unit or " or ".join(dict.fromkeys(runs[each.colour].loss_unit for each in drawn))
     return section(title, text, curves(drawn, unit, from_zero=unit.startswith("tokens"))) if drawn else ""
 
