@@ -105,6 +105,7 @@ COMMANDS: dict[str, list[str]] = {
         for name in ("coverage", "entropy", "fit-score", "efficiency", "vocab-suggest", "words")
     },
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
+    "models images": ["-m", "drawing", "--grid", "1x1", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
     "models bench": ["model", "--prompt-tokens", "2", "--new-tokens", "2", "--repeats", "1", "--html", "@"],
@@ -261,6 +262,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("tokenkit images prepare", ["images.npz", "-o", "images.jsonl"]) == 0
+        assert call("models new", ["--preset", "nano", "-t", "pixels:3x3:8:2", "-o", "drawing"]) == 0
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
         said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
         said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
