@@ -297,4 +297,19 @@ CODES = {
         "The roll-outs or the weights were edited, or another machine computes other bits",
         "Repeat it on the machine of the run; if it still differs, do not trust the run.",
     ),
+    "LR-E300": Code(
+        "`label_dropout` is set, and the data are not images with labels that carry no loss",
+        "Rows of texts, or rows of images that another program wrote",
+        "Leave it out, or write the rows with `lazarus data images prepare`.",
+    ),
+    "LR-E301": Code(
+        "`mask_id` is not the mask of the tokenizer of images",
+        "The id of another tokenizer",
+        "Give the id that `lazarus data images prepare` printed.",
+    ),
+    "LR-E302": Code(
+        "`sample_images` is set, and the model cannot draw the images",
+        "A tokenizer of texts, or a context that is too short",
+        "Leave it out, or train on rows of `lazarus data images prepare`.",
+    ),
 }
