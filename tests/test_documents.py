@@ -15,7 +15,7 @@ ROOT = documents.ROOT
 DOCUMENTS = list(dict.fromkeys([*documents.GUIDES, *documents.READMES]))
 LONG = [
     documents.ROOT / "README.md",
-    *(documents.DOCS / f"{name}.md" for name in ("batching", "inference", "training")),
+    *(documents.DOCS / f"{name}.md" for name in ("batching", "images", "inference", "training")),
 ]
 """Documents whose blocks take longest. The default run plays them where they were changed since the last commit."""
 REASONS = (
