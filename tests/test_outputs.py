@@ -111,6 +111,7 @@ COMMANDS: dict[str, list[str]] = {
         for name in ("coverage", "entropy", "fit-score", "efficiency", "vocab-suggest", "words")
     },
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
+    "models images": ["-m", "drawing", "--grid", "1x1", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
     "models eval run": ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "@"],
@@ -277,6 +278,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("tokenkit images prepare", ["images.npz", "-o", "images.jsonl"]) == 0
+        assert call("models new", ["--preset", "nano", "-t", "pixels:3x3:8:2", "-o", "drawing"]) == 0
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
         words = ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "evaluated.json"]
         assert call("models eval run", words) == 0

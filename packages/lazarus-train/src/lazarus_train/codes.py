@@ -328,4 +328,19 @@ CODES = {
         "A misspelled unit, or a number out of range",
         "Give a number such as 23M, 1.5B or 460k.",
     ),
+    "LR-E300": Code(
+        "`label_dropout` is set, and the data are not images with labels that carry no loss",
+        "Rows of texts, or rows of images that another program wrote",
+        "Leave it out, or write the rows with `lazarus data images prepare`.",
+    ),
+    "LR-E301": Code(
+        "`mask_id` is not the mask of the tokenizer of images",
+        "The id of another tokenizer",
+        "Give the id that `lazarus data images prepare` printed.",
+    ),
+    "LR-E302": Code(
+        "`sample_images` is set, and the model cannot draw the images",
+        "A tokenizer of texts, or a context that is too short",
+        "Leave it out, or train on rows of `lazarus data images prepare`.",
+    ),
 }

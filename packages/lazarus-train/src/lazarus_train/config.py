@@ -177,6 +177,8 @@ class TrainConfig(BaseModel):
     """Steps between further measurements of held-out losses, and sampled answers. Default: first and last step only."""
     sample_prompts: tuple[str, ...] = ()
     """Prompt that the model answers at every measurement of held-out losses; answers are logged."""
+    sample_images: PositiveInt | None = None
+    """Images of each label that the model draws at every measurement of held-out losses. Default: none."""
     early_stop: EarlyStopSettings | None = None
     """When to stop because of overfitting. Default: never."""
     ema: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -192,13 +194,18 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "TrainConfig":
-        if self.eval_every is not None and not self.eval_data and not self.sample_prompts:
-            raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
+        draws = self.sample_prompts or self.sample_images is not None
+        if self.eval_every is not None and not self.eval_data and not draws:
+            raise ValueError("`eval_every` needs `eval_data`, `sample_prompts` or `sample_images`")
         if self.early_stop is not None and not self.eval_data:
             raise ValueError("`early_stop` needs `eval_data`")
         if self.sample_prompts and not self.objective.allows_generation:
             raise ValueError(
                 f"`sample_prompts` needs a model that generates text; `objective` {self.objective.kind} trains none"
+            )
+        if self.sample_images is not None and self.objective.image_method is None:
+            raise ValueError(
+                f"`sample_images` needs a model that draws images; `objective` {self.objective.kind} trains none"
             )
         if self.early_stop is not None and self.eval_every is None:
             raise ValueError("`early_stop` needs `eval_every`")

@@ -59,7 +59,7 @@ _HEADINGS = {
     ),
     "Optimizer": ("optimizer", "ema"),
     "Objective": ("objective", "neftune_alpha", "control"),
-    "Evaluation": ("eval_data", "eval_every", "sample_prompts", "early_stop"),
+    "Evaluation": ("eval_data", "eval_every", "sample_prompts", "sample_images", "early_stop"),
     "Checkpoints": ("save_every", "keep_checkpoints", "resume"),
     "Output": ("output", "log_to"),
 }
@@ -107,7 +107,7 @@ def shared_options() -> list[Option]:
         *_named_in("optimizer", "schedule", "warmup_steps", "decay_steps", "beta1", "beta2", "epsilon", "momentum"),
         *_named_in("optimizer", "weight_decay", "max_grad_norm"),
         *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "recomputes", "micro_rows", "seed"),
-        *_named("eval_data", "eval_every", "sample_prompts", "log_to"),
+        *_named("eval_data", "eval_every", "sample_prompts", "sample_images", "log_to"),
         *_named("run_for", "stop_at"),
         Option(
             ("early_stop", "patience"),

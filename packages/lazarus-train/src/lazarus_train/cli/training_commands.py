@@ -68,7 +68,7 @@ PRETRAIN = Command(
     "Example: --preset nano -t byte --data text.jsonl --build-plan -b 8192 -o run\n"
     "Example: --model smollm2-135m --data web.jsonl --batch-plan plan -o run",
     ("causal", "diffusion", "mntp"),
-    ("mask_id", "causal_share", "truncated_share", "mask_share", "draws"),
+    ("mask_id", "causal_share", "truncated_share", "mask_share", "draws", "label_dropout"),
     ("text_field",),
 )
 

@@ -28,6 +28,8 @@ from lazarus_core.html import (
 )
 from lazarus_plan import BatchPlan, load_plan
 from lazarus_plan.report import plan_rows
+from lazarus_train.run_dir.image_log import image_section
+from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.run_dir.mixture_section import mixture_json, mixture_section
 from lazarus_train.run_dir.reader import RunRecord
@@ -76,10 +78,11 @@ def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     of = ", ".join(dict.fromkeys(each for run in runs for each in _about(run)))
     settings = _settings(runs[0]) if len(runs) == 1 else _differences(runs, names)
     answers = "".join(_samples(run, name) for run, name in zip(runs, names, strict=True))
+    images = "".join(image_section(RunFolder(run.path).images, name) for run, name in zip(runs, names, strict=True))
     mixtures = "".join(map(mixture_section, runs, names))
     body = (
         f"<header><h1>{title}{in_words([unbroken(name) for name in names])}</h1><p>{escape(of)}</p></header>{_summary(runs, names)}\n"
-        f'<div class="pair">{"".join(charts)}</div>\n{mixtures}{settings}{answers}{"".join(rows)}'
+        f'<div class="pair">{"".join(charts)}</div>\n{mixtures}{settings}{answers}{images}{"".join(rows)}'
     )
     return page(title + in_words(names), body, "lazarus-train", _SCRIPT, origin=origin)
 
