@@ -34,7 +34,7 @@ APPS = {
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
     "status": "lazarus_cli.operations.status:status",
-    "cleanup": "lazarus_cli.operations.cleanup:cleanup",
+    **{name: f"lazarus_cli.operations.{name}:{name}" for name in ("cleanup", "backup", "restore", "push", "pull")},
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
@@ -76,7 +76,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files"),
-    *("folder", "used_in"),
+    *("folder", "used_in", "source"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]
@@ -170,6 +170,9 @@ COMMANDS: dict[str, list[str]] = {
     "train sweep": ["--model", "model", "--row-len", "16", "--max-rows", "1", "--steps", "1", "-o", "@"],
     "train report": ["run", "-o", "@"],
     "quickstart quickstart": ["-o", "@"],
+    "backup backup": ["plan", "-o", "@"],
+    "restore restore": ["copy", "-o", "@"],
+    "pull pull": ["copy", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -187,6 +190,7 @@ FOLDERS = {
         "train objective",
         "train sweep",
     ),
+    *("backup backup", "restore restore", "pull pull"),
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
@@ -271,6 +275,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert call("introspect probe", [*probe, "--direction", name, "-o", f"{name}.json"]) == 0
         assert call("plan build", ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "plan"]) == 0
         assert call("train sft", [each.replace("@", "run") for each in TRAIN]) == 0
+        assert call("push push", ["plan", "copy"]) == 0
     return folder
 
 

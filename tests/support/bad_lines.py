@@ -113,6 +113,11 @@ NAMED = {
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
     ("cleanup", "path"): "run",
+    ("backup", "source"): "run",
+    ("restore", "source"): "copy",
+    ("push", "source"): "plan",
+    ("push", "place"): "made/new",
+    ("pull", "source"): "copy",
     ("train", "verify", "path"): "run",
 }
 """Good values of one command, where the name of the parameter does not say it."""
