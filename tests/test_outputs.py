@@ -34,7 +34,10 @@ APPS = {
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
     "status": "lazarus_cli.operations.status:status",
-    **{name: f"lazarus_cli.operations.{name}:{name}" for name in ("cleanup", "backup", "restore", "push", "pull")},
+    **{
+        name: f"lazarus_cli.operations.{name}:{name}"
+        for name in ("cleanup", "backup", "restore", "push", "pull", "remote")
+    },
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
@@ -76,7 +79,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files"),
-    *("folder", "used_in", "source"),
+    *("folder", "used_in", "source", "recipe"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

@@ -113,6 +113,8 @@ NAMED = {
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
     ("cleanup", "path"): "run",
+    ("remote", "recipe"): "notes.txt",
+    ("remote", "host"): "gpu1",
     ("backup", "source"): "run",
     ("restore", "source"): "copy",
     ("push", "source"): "plan",

@@ -34,6 +34,7 @@ KNOWN = {
     "restore": Known("lazarus-cli", "Put a backup back, verified."),
     "push": Known("lazarus-cli", "Copy an artifact to a folder or the Hugging Face hub, verified."),
     "pull": Known("lazarus-cli", "Fetch a copy from a folder or the Hugging Face hub, verified."),
+    "remote": Known("lazarus-cli", "Print or run the commands for a recipe on another machine."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "gym": Known("lazarus-gym", "Play puzzles, serve them, and score replies to tasks."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),

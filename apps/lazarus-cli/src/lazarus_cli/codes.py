@@ -91,4 +91,14 @@ CODES = {
         "A wrong name, no connection, or no permission",
         "Correct the name or the connection, or log in by `hf auth login` or HF_TOKEN.",
     ),
+    "LC-E290": Code(
+        "A host, folder, session or file of `lazarus remote` cannot be used",
+        "A typing error, or a word that ssh, rsync or tmux would read as something else",
+        "Correct it as the message says; put ports and keys into ~/.ssh/config.",
+    ),
+    "LC-E291": Code(
+        "A command of `lazarus remote` failed or is not installed",
+        "See the lines of the command above",
+        "Correct the problem that it named, and run the step again.",
+    ),
 }
