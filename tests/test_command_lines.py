@@ -79,6 +79,7 @@ def make_inputs(folder: Path) -> None:
         ["data", "batchplan", "lock", "-p", "plan", "-o", "lock"],
         ["data", "batchplan", "prove", "-p", "plan", "--step", "0", "-o", "proof.json"],
         [*train, "--max-steps", "1"],
+        ["push", "plan", "copy"],
         ["generate", "-n", "3", "-o", "tasks.jsonl"],
         ["introspect", "probe", "-m", "model", "-d", "labelled.jsonl", "--direction", "lda", "-o", "direction.json"],
     ):
@@ -123,7 +124,7 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 
 FREE = frozenset(
     {"text", "prompt", "system", "search", "stop", "special", "sample_prompts", "api_key", "kinds", "names"}
-    | {"id_field", "languages", "track", "criterion", "source", "target"}
+    | {"place", "id_field", "languages", "track", "criterion", "source", "target"}
 )
 """Texts that any word can be."""
 ACCEPTED: dict[tuple[str, str], frozenset[str] | None] = {

@@ -96,7 +96,8 @@ def test_commands_of_lazarus_and_of_the_packages_are_the_same(script: str):
     unmounted = {f"lazarus {name.replace('.', ' ')}" for name in installed()} - MOUNTS.keys()
     assert unmounted == {
         *("lazarus bench", "lazarus data batching", "lazarus explain", "lazarus quickstart"),
-        *("lazarus lock", "lazarus run", "lazarus cleanup", "lazarus status"),
+        *("lazarus cleanup", "lazarus status", "lazarus backup", "lazarus restore", "lazarus push", "lazarus pull"),
+        *("lazarus lock", "lazarus remote", "lazarus report", "lazarus run"),
     }
 
 

@@ -37,8 +37,11 @@ APPS = {
     "run": "lazarus_cli.recipes.cli:run",
     "lock": "lazarus_cli.recipes.cli:lock",
     "status": "lazarus_cli.operations.status:status",
-    "cleanup": "lazarus_cli.operations.cleanup:cleanup",
     "report": "lazarus_cli.recipes.report_cli:report",
+    **{
+        name: f"lazarus_cli.operations.{name}:{name}"
+        for name in ("cleanup", "backup", "restore", "push", "pull", "remote")
+    },
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif", "items"}
 READ = {
@@ -80,7 +83,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files", "source", "reports", "thresholds", "fail_below"),
-    *("folder", "used_in"),
+    *("folder", "used_in", "recipe"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]
@@ -182,6 +185,9 @@ COMMANDS: dict[str, list[str]] = {
     "quickstart quickstart": ["-o", "@"],
     "run run": ["recipe.toml", "-o", "@"],
     "report report": ["recipe", "-o", "@"],
+    "backup backup": ["plan", "-o", "@"],
+    "restore restore": ["copy", "-o", "@"],
+    "pull pull": ["copy", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -199,6 +205,7 @@ FOLDERS = {
         "train objective",
         "train sweep",
     ),
+    *("backup backup", "restore restore", "pull pull"),
     *("quickstart quickstart", "run run", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
@@ -293,6 +300,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert call("introspect probe", [*probe, "--direction", name, "-o", f"{name}.json"]) == 0
         assert call("plan build", ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "plan"]) == 0
         assert call("train sft", [each.replace("@", "run") for each in TRAIN]) == 0
+        assert call("push push", ["plan", "copy"]) == 0
     return folder
 
 

@@ -119,6 +119,13 @@ NAMED = {
     ("report", "folder"): "recipe",
     ("run", "recipe"): "recipe.toml",
     ("lock", "recipe"): "recipe.toml",
+    ("remote", "recipe"): "notes.txt",
+    ("remote", "host"): "gpu1",
+    ("backup", "source"): "run",
+    ("restore", "source"): "copy",
+    ("push", "source"): "plan",
+    ("push", "place"): "made/new",
+    ("pull", "source"): "copy",
     ("train", "verify", "path"): "run",
 }
 """Good values of one command, where the name of the parameter does not say it."""

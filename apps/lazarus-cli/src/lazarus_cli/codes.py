@@ -111,4 +111,55 @@ CODES = {
     "LC-E250": Code(
         "A folder is not that of a recipe, or no stage has begun", "A wrong path", "Give the folder of `lazarus run`."
     ),
+    "LC-E271": Code(
+        "What should be copied is no artifact",
+        "A file, or a folder with other content",
+        "Give the folder of a run, recipe, corpus, plan, model or tokenizer.",
+    ),
+    "LC-E272": Code(
+        "An artifact has a file that cannot be copied",
+        "A link or name that leads out of its folder, a special file, a name that is not UTF-8, or too many files",
+        "Remove or rename the file that the message names.",
+    ),
+    "LC-E273": Code(
+        "A copy would replace something, or another process writes it",
+        "The output exists",
+        "Choose another name, or wait for the other process.",
+    ),
+    "LC-E274": Code("The disk has too little room for a copy", "A full disk", "Make room, or choose another disk."),
+    "LC-E275": Code(
+        "A file or folder is no copy with a list of files",
+        "Another file, or a copy that was damaged or edited",
+        "Give what `lazarus backup` or `lazarus push` wrote; make the copy again if it is damaged.",
+    ),
+    "LC-E276": Code(
+        "A copy differs from its list of files",
+        "A disk error, an edit, or a file that changed while it was copied",
+        "Make the copy again; nothing was put in place.",
+    ),
+    "LC-E277": Code(
+        "A package for the form of an archive is not installed",
+        "The extra `zst` is missing",
+        "Install `lazarus-cli[zst]`, or name the archive .tar or .tar.gz.",
+    ),
+    "LC-E278": Code(
+        "A place to copy to or from cannot be used",
+        "An address of another form than a folder, `file://` or `hf://`",
+        "Give a folder, `file:///FOLDER` or `hf://OWNER/NAME`.",
+    ),
+    "LC-E279": Code(
+        "The Hugging Face hub refuses or cannot be reached",
+        "A wrong name, no connection, or no permission",
+        "Correct the name or the connection, or log in by `hf auth login` or HF_TOKEN.",
+    ),
+    "LC-E290": Code(
+        "A host, folder, session or file of `lazarus remote` cannot be used",
+        "A typing error, or a word that ssh, rsync or tmux would read as something else",
+        "Correct it as the message says; put ports and keys into ~/.ssh/config.",
+    ),
+    "LC-E291": Code(
+        "A command of `lazarus remote` failed or is not installed",
+        "See the lines of the command above",
+        "Correct the problem that it named, and run the step again.",
+    ),
 }

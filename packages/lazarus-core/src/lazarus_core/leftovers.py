@@ -138,3 +138,12 @@ def abandoned(folder: Path) -> list[Path]:
         if (match["ending"] != "old" or os.path.lexists(folder / match["name"]))
         and not _is_in_use(folder / match[0], int(match["pid"]))
     )
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder has a name of a temporary one.
+
+    >>> is_temporary(".plan.4711.tmp"), is_temporary("plan.tmp")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lazarus_cli.operations.errors import OperationError
 from lazarus_core.console import say, show, show_line
+from lazarus_core.reasons import absent_or
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir import SpareFile
@@ -44,6 +46,9 @@ def cleanup(
     from lazarus_cli.operations.references import used_paths
     from lazarus_train.run_dir import Stage, list_spare_files, remove_spare_files, run_progress
 
+    for folder in used_in or ():
+        if not folder.is_dir():
+            raise OperationError(f"{absent_or(folder, 'is a file')}: give a folder with runs", "LC-E270")
     artifacts = list(find_artifacts(path))
     runs = [each.path for each in artifacts if each.kind == RUN]
     used, rebased = used_paths([path, *(used_in or [path.resolve().parent])])
