@@ -48,6 +48,8 @@ _HEADINGS = {
         "micro_rows",
         "recomputes",
         "mixed_precision",
+        "tf32",
+        "fast_nondeterministic",
         "shards_optimizer",
     ),
     "LoRA": ("lora",),
@@ -106,7 +108,8 @@ def shared_options() -> list[Option]:
         *_named_in("optimizer", "name", "learning_rate", "muon_learning_rate", "min_learning_rate", "rate_factors"),
         *_named_in("optimizer", "schedule", "warmup_steps", "decay_steps", "beta1", "beta2", "epsilon", "momentum"),
         *_named_in("optimizer", "weight_decay", "max_grad_norm"),
-        *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "recomputes", "micro_rows", "seed"),
+        *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "tf32", "fast_nondeterministic"),
+        *_named("recomputes", "micro_rows", "seed"),
         *_named("eval_data", "eval_every", "sample_prompts", "sample_images", "log_to"),
         *_named("run_for", "stop_at"),
         Option(
