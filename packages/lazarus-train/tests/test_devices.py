@@ -10,13 +10,14 @@ import lazarus_models.trees
 import suite
 from lazarus_models.backend import mx
 from lazarus_models.components import SegmentCache
+from lazarus_models.ops import set_gradient_order
 from lazarus_models.trees import flatten
 from lazarus_train import DiffusionSettings, MntpSettings
 from lazarus_train.callbacks.base import Watcher
 from lazarus_train.config import LoraConfig, OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
-from lazarus_train.engine import optim, state
+from lazarus_train.engine import optim, state, trainer
 from lazarus_train.engine import setup as run_setup
 from lazarus_train.engine.gradients import CompiledGradients, LossGradients
 from lazarus_train.engine.step import compute_gradients
@@ -85,7 +86,7 @@ def test_a_large_model_is_computed_by_one_thread_with_every_core_for_its_product
 
 @pytest.fixture
 def as_gpu(monkeypatch):
-    """A CPU that takes itself for a GPU; returns what says whether graphs are compiled."""
+    """A CPU that takes itself for a GPU, with gradients in a fixed order; returns what says whether graphs are compiled."""
     if shutil.which("g++") is None:
         pytest.skip("without g++ MLX compiles nothing on a CPU")
 
@@ -93,6 +94,8 @@ def as_gpu(monkeypatch):
         policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
         for module in (forward, state, optim, run_setup, gradient_checkpointing):
             monkeypatch.setattr(module, "device_policy", lambda *given: policy)
+        monkeypatch.setattr(trainer, "prepare_device", lambda *given: policy)
+        set_gradient_order("fixed")
         monkeypatch.setattr(SegmentCache, "runs", None)
 
     with suite.alone("mlx-kernels"):  # MLX writes compiled kernels into one folder for all processes
@@ -100,6 +103,7 @@ def as_gpu(monkeypatch):
         yield set_up
         if "MLX_DISABLE_COMPILE" in os.environ:
             mx.disable_compile()
+        set_gradient_order(None)
 
 
 RUNS = {

@@ -133,7 +133,7 @@ def test_every_objective_belongs_to_a_command():
 @pytest.mark.parametrize("words", GOLDEN["runs"])
 def test_options_mean_what_they_meant(read, words):
     before, run = GOLDEN["runs"][words], read(*shlex.split(words))
-    assert run.train_config().model_dump(mode="json") == merged(GOLDEN["base"], before["config"])
+    assert run.train_config().to_record() == merged(GOLDEN["base"], before["config"])
     assert (run.resume, list(run.log_to)) == (before["resume"], before["log_to"])
     assert before.get("planning") == (None if run.build_plan is None else planning_of(run))
     if run.init_model is None:

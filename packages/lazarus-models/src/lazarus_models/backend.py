@@ -1,4 +1,4 @@
-"""MLX as the rest of the package imports it: `mx` and `nn`, with a fast BLAS loaded before them.
+"""MLX as the rest of the package imports it: `mx` and `nn`, with a fast BLAS loaded and MLX's switches set before them.
 
 On a CPU without a fast BLAS, one warning says what to install. Results then differ in their last bits only.
 """
@@ -15,9 +15,11 @@ from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.errors import BlasError
 from lazarus_models.kernel_cache import keep_kernels
 from lazarus_models.mlx_builds import installed_builds, why_not_started
+from lazarus_models.switches import prepare_switches
 
 BLAS = ensure_fast_blas()
 """The BLAS that MLX uses."""
+prepare_switches()
 # MLX compiles in TMPDIR and tries no other folder.
 if not os.access(os.environ.get("TMPDIR", "/tmp"), os.W_OK | os.X_OK):
     os.environ["TMPDIR"] = tempfile.gettempdir()

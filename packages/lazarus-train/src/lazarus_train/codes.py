@@ -297,4 +297,14 @@ CODES = {
         "The roll-outs or the weights were edited, or another machine computes other bits",
         "Repeat it on the machine of the run; if it still differs, do not trust the run.",
     ),
+    "LR-E270": Code(
+        "Gradients of attention would not repeat in this process",
+        "Attention in half precision was computed with cuDNN before training began",
+        "Train in a new process, set MLX_CUDA_USE_CUDNN_SDPA=0 in its environment, or set `fast_nondeterministic`.",
+    ),
+    "LR-E271": Code(
+        "MLX has already chosen how it multiplies float32 in this process, or the device has no TF32",
+        "Two runs with different `tf32` in one process, or products before training began",
+        "Train in a new process, or give `tf32` the value of the process.",
+    ),
 }

@@ -3,6 +3,7 @@ from .caches import SegmentCache as SegmentCache
 from .decoder import Block as Block
 from .decoder import Body as Body
 from .decoder import Decoder as Decoder
+from .embedding import Embedding as Embedding
 from .kv_cache import KVCache as KVCache
 from .kv_cache import RotatingKVCache as RotatingKVCache
 from .masks import bidirectional_mask as bidirectional_mask

@@ -39,7 +39,16 @@ _HEADINGS = {
     "Model": ("model", "init_model", "freeze"),
     "Data": ("data", "template", "prompt_field", "completion_field", "messages_field", "text_field", "label_field"),
     "Plan": ("batch_plan", "expect_plan", "build_plan"),
-    "Run": ("max_steps", "seed", "micro_rows", "recomputes", "mixed_precision", "shards_optimizer"),
+    "Run": (
+        "max_steps",
+        "seed",
+        "micro_rows",
+        "recomputes",
+        "mixed_precision",
+        "tf32",
+        "fast_nondeterministic",
+        "shards_optimizer",
+    ),
     "LoRA": ("lora",),
     "Schedule": (
         "optimizer.schedule",
@@ -96,7 +105,8 @@ def shared_options() -> list[Option]:
         *_named_in("optimizer", "name", "learning_rate", "muon_learning_rate", "min_learning_rate", "rate_factors"),
         *_named_in("optimizer", "schedule", "warmup_steps", "decay_steps", "beta1", "beta2", "epsilon", "momentum"),
         *_named_in("optimizer", "weight_decay", "max_grad_norm"),
-        *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "recomputes", "micro_rows", "seed"),
+        *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "tf32", "fast_nondeterministic"),
+        *_named("recomputes", "micro_rows", "seed"),
         *_named("eval_data", "eval_every", "sample_prompts", "log_to"),
         Option(
             ("early_stop", "patience"),

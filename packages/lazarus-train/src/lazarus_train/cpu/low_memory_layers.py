@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from lazarus_models.adapters import LoRALinear
 from lazarus_models.backend import mx, nn
-from lazarus_models.components import MLP, Block, Rope
+from lazarus_models.components import MLP, Block, Embedding, Rope
 from lazarus_models.ops import detached, recomputed
 from lazarus_train.cpu.swiglu import swiglu
 
@@ -25,7 +25,7 @@ class LeanLinear(nn.Linear):
         return product + self.bias if "bias" in self else product
 
 
-class LeanEmbedding(nn.Embedding):
+class LeanEmbedding(Embedding):
     """A trainable embedding, which may also be the output head."""
 
     def as_linear(self, x: mx.array) -> mx.array:
@@ -94,13 +94,13 @@ class LeanBlock(Block):
 # Replacements by exact type. They have the same parameters, so only the class of a layer changes.
 _LEAN: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: LeanLinear,
-    nn.Embedding: LeanEmbedding,
+    Embedding: LeanEmbedding,
     nn.RMSNorm: LeanRMSNorm,
     Rope: LeanRope,
     MLP: LeanMLP,
     Block: LeanBlock,
 }
-_OF_WEIGHTS = (nn.Linear, nn.Embedding)
+_OF_WEIGHTS = (nn.Linear, Embedding)
 """Layer types that stay unchanged if their weight is frozen: then the gradient is one matrix product."""
 
 
