@@ -15,7 +15,13 @@ from lazarus_tokenkit.images import ImageSettings, prepare_images
 from lazarus_tokenkit.tokenizers import pixel_tokenizer
 from lazarus_train import CausalSettings, DiffusionSettings, OptimizerSettings, TrainConfig, plan_run, train
 
-SHAPE = {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "rope_theta": 100}
+SHAPE = {
+    "hidden_size": 96,
+    "intermediate_size": 256,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "rope_theta": 100,
+}
 """Sizes of the model: 0.1 million parameters."""
 
 
@@ -51,7 +57,9 @@ def learn(made: Made, output: Path, method: str, steps: int, rows: int = 32, **m
         if method == "diffusion"
         else CausalSettings(label_dropout=0.1)
     )
-    optimizer = OptimizerSettings(learning_rate=2e-3, min_learning_rate=2e-4, warmup_steps=30, beta2=0.98, weight_decay=0.0)
+    optimizer = OptimizerSettings(
+        learning_rate=2e-3, min_learning_rate=2e-4, warmup_steps=30, beta2=0.98, weight_decay=0.0
+    )
     config = TrainConfig(
         objective=objective,
         model=made.model,
