@@ -78,7 +78,7 @@ def whole_folder(path: Path, *, is_durable: bool = False) -> Generator[Path]:
                     for each in (*written.rglob("*"), written):
                         if not each.is_symlink():
                             flush(each)
-                _take_place(written, target)
+                take_place(written, target)
                 if is_durable:
                     flush(target.parent)
         finally:
@@ -190,6 +190,31 @@ def move(path: Path, to: Path) -> None:
     path.rename(to)
 
 
+def take_place(written: Path, path: Path) -> None:
+    """Rename a complete file or folder to `path`. A previous folder is moved aside first and removed last.
+
+    Args:
+        written: What was written, on the same disk.
+        path: Its name from now on; what it names is replaced.
+    """
+    if not written.is_dir():
+        written.replace(path)
+        return
+    aside = beside(path, "old")
+    remove(aside)
+    is_there = os.path.lexists(path) and any(path.iterdir())  # an empty folder is replaced by the rename itself
+    if is_there:
+        path.rename(aside)
+    try:
+        written.rename(path)
+    except OSError:
+        if is_there:
+            with contextlib.suppress(OSError):
+                aside.rename(path)
+        raise
+    remove(aside)
+
+
 def flush(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -229,20 +254,3 @@ def stream_number(path: Path) -> int | None:
 def _names_temporary(name: str) -> bool:
     """Whether a part of a path is a name that `beside` makes in this process."""
     return bool(re.search(rf"(^|/)\.[^/]+\.{os.getpid()}\.(tmp|old)(/|$)", name))
-
-
-def _take_place(written: Path, path: Path) -> None:
-    """Rename a folder to `path`. The previous folder is moved aside first and removed last."""
-    aside = beside(path, "old")
-    remove(aside)
-    is_there = os.path.lexists(path) and any(path.iterdir())  # an empty folder is replaced by the rename itself
-    if is_there:
-        path.rename(aside)
-    try:
-        written.rename(path)
-    except OSError:
-        if is_there:
-            with contextlib.suppress(OSError):
-                aside.rename(path)
-        raise
-    remove(aside)

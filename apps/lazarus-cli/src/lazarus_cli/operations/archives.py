@@ -30,7 +30,7 @@ from lazarus_cli.operations.unfinished import (
     unfinished_folder,
     write_file,
 )
-from lazarus_core.atomic import flush, parents_made, whole_file
+from lazarus_core.atomic import flush, parents_made, take_place, whole_file
 from lazarus_core.bounded import open_file
 from lazarus_core.errors import LazarusError
 from lazarus_core.outputs import OutputKind, check_output
@@ -97,7 +97,7 @@ def write_archive(source: Path, listed: FileList, path: Path, on_bytes: OnBytes 
             part.unlink()  # the next command writes it from the start
             state.unlink(missing_ok=True)
             raise
-        os.replace(part, path)  # noqa: PTH105 (as `Path.replace`, of a file that may be a link's target)
+        take_place(part, path)
         flush(path.parent)
         state.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lazarus_cli.operations.errors import CopyDiffers, OperationError
 from lazarus_cli.operations.file_list import CHUNK, LIST, PART, FileList, Listed, check_files, hash_file
-from lazarus_core.atomic import flush, parents_made
+from lazarus_core.atomic import flush, parents_made, take_place
 from lazarus_core.leftovers import beside, clear_leftovers, remove
 from lazarus_core.outputs import check_folder
 
@@ -54,7 +54,7 @@ def unfinished_folder(path: Path, listed: FileList, *, replaces: bool = False) -
             check_files(part, listed)
             for folder, _, _ in os.walk(part, topdown=False):
                 flush(Path(folder))
-            _take_place(part, target)
+            take_place(part, target)
             flush(target.parent)
 
 
@@ -121,7 +121,7 @@ def write_file(file: Path, listed: Listed, read: Callable[[int], bytes], on_byte
             os.fsync(stream.fileno())
         if (size, digest.hexdigest()) != (listed.bytes, listed.sha256):
             raise CopyDiffers(f"{name} differs from its SHA-256 in the list of files: make the copy again", "LC-E276")
-        written.replace(file)
+        take_place(written, file)
     finally:
         remove(written)
 
@@ -176,13 +176,3 @@ def _drop_others(part: Path, listed: FileList) -> None:
                     file.rmdir()
             elif place not in listed.files:
                 file.unlink()
-
-
-def _take_place(part: Path, target: Path) -> None:
-    """Renames a complete copy. An earlier one is moved aside first and removed last."""
-    aside = beside(target, "old")
-    remove(aside)
-    if target.is_dir() and any(target.iterdir()):
-        target.rename(aside)
-    part.rename(target)
-    remove(aside)
