@@ -33,7 +33,7 @@ from lazarus_models.evaluation import (
 )
 from lazarus_models.evaluation.scores import scores_of
 from lazarus_models.evaluation.tasks.choice_forms import form_of, question_of
-from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition
+from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition, shuffled_words
 from lazarus_models.evaluation.tasks.gsm8k import final_number
 from lazarus_models.evaluation.tasks.perplexity import Document, Losses, loss_items, windows
 from lazarus_models.generation.prompt_scores import choice_logprobs, read_scored, token_logprobs
@@ -385,6 +385,13 @@ def test_repetition_and_distinct_count_ngrams(words):
     for size, found in ((4, 1 - repetition(text)), (2, distinct(text, 2)), (1, distinct(text, 1))):
         grams = ["".join(words[place : place + size]) for place in range(len(words) - size + 1)]
         assert found == pytest.approx(len(set(grams)) / len(grams) if grams else float(size == 4))
+
+
+@given(st.lists(st.text("abcd ", max_size=20), min_size=1, max_size=6), st.integers(0, 3))
+def test_shuffled_words_keep_the_words_and_the_lengths(texts, seed):
+    found = shuffled_words(texts, seed)
+    assert [len(each.split()) for each in found] == [len(each.split()) for each in texts]
+    assert sorted(" ".join(found).split()) == sorted(" ".join(texts).split())
 
 
 @pytest.fixture
