@@ -17,7 +17,7 @@ LONG = [
     documents.ROOT / "README.md",
     *(
         documents.DOCS / f"{name}.md"
-        for name in ("batching", "getting-started", "inference", "introspection", "training")
+        for name in ("batching", "evaluation", "getting-started", "inference", "introspection", "training")
     ),
     *(documents.ROOT / f"packages/lazarus-{name}/README.md" for name in ("introspect", "train")),
 ]

@@ -39,6 +39,7 @@ from lazarus_models.evaluation.tasks.perplexity import Document, Losses, loss_it
 from lazarus_models.generation.prompt_scores import choice_logprobs, read_scored, token_logprobs
 from lazarus_models.ops.normalizer import log_normalizer
 from lazarus_models.trees import set_weights, weights
+from lazarus_tokenkit import CompletionSample, Encoder
 from lazarus_tokenkit.samples import PlacedRow
 from suite import examples
 
@@ -213,6 +214,17 @@ def test_choices_are_scored_as_log_probabilities_of_their_tokens(stories, tmp_pa
     assert item.details["logprobs"] == pytest.approx(sums, abs=1e-4)
     by_character = [total / len(choice) for total, choice in zip(sums, row["choices"], strict=True)]
     assert item.details["acc"] == int(np.argmax(sums)) and item.details["acc_norm"] == int(np.argmax(by_character))
+
+
+def test_choices_of_a_chat_are_scored_as_the_tokens_that_training_counts(tiny, tmp_path):
+    row = {"question": "How?", "choices": ["So.", "Not at all"], "answer": "A"}
+    path = write(tmp_path / "mc.jsonl", row)
+    [item] = score_choices(Subject(tiny), ChoiceSettings(data=path, prompt_style="chat")).items
+    for choice, logprob in zip(row["choices"], item.details["logprobs"], strict=True):
+        encoded = Encoder(tiny.tokenizer).encode(CompletionSample("0", row["question"], choice))
+        first = encoded.loss_mask.index(1)
+        ids = encoded.ids[: first + len(choice)]  # without the end of the answer
+        assert logprob == pytest.approx(token_logprobs(tiny.model, ids, first).sum(), abs=1e-9)
 
 
 FORMS = [

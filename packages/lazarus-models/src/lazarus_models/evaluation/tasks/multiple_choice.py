@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lazarus_models.evaluation.data import row_ids, rows_of, sampled
-from lazarus_models.evaluation.log_likelihoods import encode_pair, likelihoods
+from lazarus_models.evaluation.log_likelihoods import encode_answer, encode_pair, likelihoods
 from lazarus_models.evaluation.task import BaselineKind, Item, Metric, Subject, Task, TaskResult, TaskSettings
 from lazarus_models.evaluation.tasks.choice_forms import Form, Question, form_of, question_of
 from lazarus_models.loading.loaded_model import LoadedModel
@@ -31,6 +31,8 @@ class ChoiceSettings(TaskSettings, frozen=True):
     kind: Literal["choice"] = "choice"
     form: Form = "auto"
     """Form of the rows; `auto` takes the form of the first row."""
+    prompt_style: Literal["raw", "chat"] = "raw"
+    """`raw` continues the question; `chat` makes it a message of the chat template, and the choice its answer, without `delimiter`."""
     delimiter: Annotated[str, Field(max_length=100)] = " "
     """Text between question and choice in the form `generic`."""
 
@@ -49,7 +51,7 @@ def score_choices(subject: Subject, settings: ChoiceSettings) -> TaskResult:
     items: list[Item] = []
     cut = 0
     for number, question in enumerate(questions, 1):
-        item, is_cut = score_question(subject.model, question)
+        item, is_cut = score_question(subject.model, question, settings.prompt_style)
         items.append(item)
         cut += is_cut
         subject.on_progress(number, len(questions))
@@ -71,18 +73,22 @@ def read_questions(settings: ChoiceSettings) -> list[Question]:
     return sampled(questions, settings)
 
 
-def score_question(lm: LoadedModel, question: Question) -> tuple[Item, bool]:
+def score_question(lm: LoadedModel, question: Question, style: Literal["raw", "chat"] = "raw") -> tuple[Item, bool]:
     """Scores the choices of a question.
 
     Args:
         lm: The model.
         question: The question.
+        style: Form of the prompt.
 
     Returns:
         The item, and whether its context was truncated.
     """
     pairs = [
-        encode_pair(lm, question.context, question.delimiter + choice, question.place) for choice in question.choices
+        encode_answer(lm, question.context, choice, question.place)
+        if style == "chat"
+        else encode_pair(lm, question.context, question.delimiter + choice, question.place)
+        for choice in question.choices
     ]
     found = likelihoods(lm, pairs)
     logprobs = [each.logprob for each in found]
