@@ -212,8 +212,23 @@ def test_choices_are_scored_as_log_probabilities_of_their_tokens(stories, tmp_pa
         whole = [stories.tokenizer.bos_id, *stories.tokenizer.encode(f"{row['question']} {choice}")]
         sums.append(sum(each.logprob for each in read_scored(stories.model, whole, 0)[2][len(before) - 1 :]))
     assert item.details["logprobs"] == pytest.approx(sums, abs=1e-4)
-    by_character = [total / len(choice) for total, choice in zip(sums, row["choices"], strict=True)]
-    assert item.details["acc"] == int(np.argmax(sums)) and item.details["acc_norm"] == int(np.argmax(by_character))
+
+
+def test_each_rule_takes_the_largest_figure_of_its_own(stories, tmp_path):
+    choices = ["the", "a big red dog and a cat", "ééééé éé", "She was very happy to play with her mom"]
+    rows = [{"question": STORY[:cut], "choices": choices, "answer": 0} for cut in (3, 20, 45)]
+    taken = set()
+    for item in score_choices(Subject(stories), ChoiceSettings(data=write(tmp_path / "mc.jsonl", *rows))).items:
+        sums = np.array(item.details["logprobs"])
+        for name, sizes in {
+            "acc": [1] * 4,
+            "acc_norm": [len(each) for each in choices],
+            "acc_bytes": [len(each.encode()) for each in choices],
+        }.items():
+            assert item.details[name] == int(np.argmax(sums / np.array(sizes)))
+            assert item.values[name] == (float(item.details[name] == 0), 1.0)
+            taken.add((name, item.details[name]))
+    assert ("acc", 0) in taken and ("acc_norm", 3) in taken
 
 
 def test_choices_of_a_chat_are_scored_as_the_tokens_that_training_counts(tiny, tmp_path):
@@ -497,6 +512,7 @@ def test_a_model_does_not_differ_from_itself_and_differs_from_another(stories, u
     assert all((each.value, each.low, each.high, each.p) == (0.0, 0.0, 0.0, 1.0) for each in differences)
     other = compare_models(stories, uniform, tasks[:1])
     bits = other.score("perplexity:texts", "bits_per_byte_difference")
+    assert bits.p == 0.5  # two of two documents
     assert bits.high < 0 and bits.value == pytest.approx(
         other.score("perplexity:texts", "bits_per_byte").value
         - other.score("perplexity:texts", "bits_per_byte_other").value
