@@ -23,7 +23,7 @@ do not count in `repetition`, `distinct_1` and `distinct_2`.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -208,7 +208,7 @@ def shuffled_words(texts: Sequence[str], seed: int) -> list[str]:
     """
     split = [text.split() for text in texts]
     words = [word for each in split for word in each]
-    order = iter(np.random.default_rng(seed).permutation(len(words)).tolist())
+    order = iter(cast("list[int]", np.random.default_rng(seed).permutation(len(words)).tolist()))
     return [" ".join(words[next(order)] for _ in each) for each in split]
 
 

@@ -92,9 +92,7 @@ def score_question(lm: LoadedModel, question: Question, style: Literal["raw", "c
     ]
     found = likelihoods(lm, pairs)
     logprobs = [each.logprob for each in found]
-    characters = [logprob / len(choice) for logprob, choice in zip(logprobs, question.choices, strict=True)]
-    in_bytes = [logprob / len(choice.encode()) for logprob, choice in zip(logprobs, question.choices, strict=True)]
-    taken = {name: _first_best(of) for name, of in zip(METRICS, (logprobs, characters, in_bytes), strict=True)}
+    taken = taken_choices(logprobs, question.choices)
     details = {"gold": question.gold, "logprobs": logprobs, "tokens": [each.tokens for each in found], **taken}
     values = {name: (float(place == question.gold), 1.0) for name, place in taken.items()}
     return Item(question.id, values, details), any(each.is_cut for each in pairs)
@@ -105,6 +103,21 @@ def guess(questions: Sequence[Question]) -> tuple[float, BaselineKind]:
     random = sum(1 / len(each.choices) for each in questions) / len(questions)
     majority = max(Counter(each.gold for each in questions).values()) / len(questions)
     return (majority, "majority") if majority > random else (random, "random")
+
+
+def taken_choices(logprobs: Sequence[float], choices: Sequence[str]) -> dict[str, int]:
+    """The place of the choice that each metric takes.
+
+    >>> taken_choices([-6.0, -10.0, -11.5], ["ab", "abcdefgh", "ééééé"])
+    {'acc': 0, 'acc_norm': 1, 'acc_bytes': 2}
+
+    Args:
+        logprobs: Log-probability of each choice.
+        choices: Their texts, without the delimiter.
+    """
+    characters = [logprob / len(choice) for logprob, choice in zip(logprobs, choices, strict=True)]
+    in_bytes = [logprob / len(choice.encode()) for logprob, choice in zip(logprobs, choices, strict=True)]
+    return {name: _first_best(of) for name, of in zip(METRICS, (logprobs, characters, in_bytes), strict=True)}
 
 
 def _first_best(values: Sequence[float]) -> int:
