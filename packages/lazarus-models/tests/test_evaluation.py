@@ -554,9 +554,15 @@ def test_tasks_are_checked_before_they_run(stories, tmp_path):
 def test_a_model_with_nan_is_refused(tiny, tmp_path):
     name, weight = next(iter(weights(tiny.model).items()))
     set_weights(tiny.model, {name: weight * float("nan")})
-    with pytest.raises(LazarusError, match="is not finite") as caught:
-        evaluate(tiny, [PerplexitySettings(data=write(tmp_path / "t.jsonl", {"text": "abc"}))])
-    assert caught.value.code == "LM-E509"
+    pair = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    for task in (
+        PerplexitySettings(data=write(tmp_path / "t.jsonl", {"text": "abc"})),
+        ChoiceSettings(data=write(tmp_path / "mc.jsonl", *choice_rows(1))),
+        PreferenceTaskSettings(data=write(tmp_path / "pairs.jsonl", pair)),
+    ):
+        with pytest.raises(LazarusError, match="is not finite") as caught:
+            evaluate(tiny, [task])
+        assert caught.value.code == "LM-E509"
 
 
 @pytest.mark.parametrize(
