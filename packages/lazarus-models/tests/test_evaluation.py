@@ -31,6 +31,7 @@ from lazarus_models.evaluation import (
     task_kinds,
     task_settings,
 )
+from lazarus_models.evaluation.pairing import paired
 from lazarus_models.evaluation.scores import scores_of
 from lazarus_models.evaluation.tasks.choice_forms import form_of, question_of
 from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition, shuffled_words
@@ -521,6 +522,29 @@ def test_a_model_does_not_differ_from_itself_and_differs_from_another(stories, u
         other.score("perplexity:texts", "perplexity_difference")
 
 
+def test_models_with_other_items_are_not_compared(stories, tmp_path):
+    first, second = (
+        measure_perplexity(Subject(stories), PerplexitySettings(data=write(tmp_path / "t.jsonl", {"text": text})))
+        for text in (STORY, STORY * 20)
+    )
+    with pytest.raises(LazarusError, match=r"task: the two models have different items, such as 0") as caught:
+        paired("task", first.items, second.items)
+    assert caught.value.code == "LM-E511"
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_its_place(stories, tmp_path):
+    path = write(tmp_path / "maths.jsonl", {"question": STORY * 40, "answer": "1"})
+    with pytest.raises(
+        LazarusError, match=r"maths.jsonl:1: the prompt has \d+ tokens, the model's context 512"
+    ) as caught:
+        solve_gsm8k(Subject(stories), Gsm8kSettings(data=path))
+    assert caught.value.code == "LM-E505"
+    pair = write(tmp_path / "pairs.jsonl", {"prompt": STORY * 40, "chosen": "a", "rejected": "b"})
+    with pytest.raises(LazarusError, match=r"pairs.jsonl:1: prompt and answer have \d+ tokens") as caught:
+        measure_preferences(Subject(stories), PreferenceTaskSettings(data=pair))
+    assert caught.value.code == "LM-E505"
+
+
 def test_a_limit_draws_the_same_items_for_the_same_seed(stories, tmp_path):
     path = write(tmp_path / "mc.jsonl", *choice_rows(30))
     first, again, other = (
@@ -554,9 +578,15 @@ def test_tasks_are_checked_before_they_run(stories, tmp_path):
 def test_a_model_with_nan_is_refused(tiny, tmp_path):
     name, weight = next(iter(weights(tiny.model).items()))
     set_weights(tiny.model, {name: weight * float("nan")})
-    with pytest.raises(LazarusError, match="is not finite") as caught:
-        evaluate(tiny, [PerplexitySettings(data=write(tmp_path / "t.jsonl", {"text": "abc"}))])
-    assert caught.value.code == "LM-E509"
+    pair = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    for task in (
+        PerplexitySettings(data=write(tmp_path / "t.jsonl", {"text": "abc"})),
+        ChoiceSettings(data=write(tmp_path / "mc.jsonl", *choice_rows(1))),
+        PreferenceTaskSettings(data=write(tmp_path / "pairs.jsonl", pair)),
+    ):
+        with pytest.raises(LazarusError, match="is not finite") as caught:
+            evaluate(tiny, [task])
+        assert caught.value.code == "LM-E509"
 
 
 @pytest.mark.parametrize(

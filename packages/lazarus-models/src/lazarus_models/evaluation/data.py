@@ -49,8 +49,11 @@ def digests_of(paths: Mapping[str, Path]) -> dict[str, str]:
     """SHA-256 of data files by the name of their setting; of a folder, one digest of names and contents.
 
     Raises:
-        EvaluationError: A folder has too many files.
+        EvaluationError: A file or folder does not exist, or a folder has too many files.
     """
+    absent = next((path for path in paths.values() if not path.exists()), None)
+    if absent is not None:
+        raise EvaluationError(f"{absent} does not exist: correct the path, or give a local file", NO_ITEMS)
     return {name: f"sha256:{_folder(path) if path.is_dir() else _file(path)}" for name, path in paths.items()}
 
 

@@ -1,11 +1,15 @@
 """Log-likelihoods of texts that continue a text, as multiple choice needs them.
 
 The ids are those of lm-evaluation-harness: context and continuation are encoded as one text, and the tokens after the context's
-number of tokens belong to the continuation. Spaces at the end of a context move to the continuation.
+number of tokens belong to the continuation. White space at the end of a context moves to the continuation.
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_models.errors import EvaluationError
 from lazarus_models.generation.autoregressive import prompt_ids
@@ -13,7 +17,7 @@ from lazarus_models.generation.prompt_scores import choice_logprobs, token_logpr
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.vocabulary import check_ids
 
-TOO_LONG = "LM-E505"
+TOO_LONG, NOT_FINITE = "LM-E505", "LM-E509"
 
 
 class Pair(NamedTuple):
@@ -64,7 +68,7 @@ def encode_pair(lm: LoadedModel, context: str, continuation: str, place: str) ->
             special token in its place.
     """
     tokenizer = lm.tokenizer
-    kept = context.rstrip(" ")
+    kept = context.rstrip()
     whole = tokenizer.encode(context + continuation, parse_special=False)
     own = tokenizer.encode(kept, parse_special=False) if kept else []
     after = whole[len(own) :]
@@ -107,7 +111,7 @@ def encode_answer(lm: LoadedModel, question: str, answer: str, place: str) -> Pa
     return _fitting(before, after, lm.config.max_position_embeddings, place)
 
 
-def likelihoods(lm: LoadedModel, pairs: Sequence[Pair]) -> list[Likelihood]:
+def likelihoods(lm: LoadedModel, pairs: Sequence[Pair], place: str) -> list[Likelihood]:
     """The likelihood of each continuation.
 
     Each text is read alone, so that no bit of a result depends on other texts. Continuations of one token after the same
@@ -116,18 +120,36 @@ def likelihoods(lm: LoadedModel, pairs: Sequence[Pair]) -> list[Likelihood]:
     Args:
         lm: The model.
         pairs: Contexts with continuations.
+        place: Place of the item, for messages.
+
+    Raises:
+        EvaluationError: A log-probability is not finite.
     """
     first = pairs[0].context if pairs else []
     if len(pairs) > 1 and all(len(each.continuation) == 1 and each.context == first for each in pairs):
-        found = choice_logprobs(lm.model, first, [each.continuation[0] for each in pairs])
-        return [Likelihood(float(each.sum()), 1) for each in found]
-    return [
-        Likelihood(
-            float(token_logprobs(lm.model, [*each.context, *each.continuation], len(each.context)).sum()),
-            len(each.continuation),
+        logprobs = choice_logprobs(lm.model, first, [each.continuation[0] for each in pairs])
+    else:
+        logprobs = [token_logprobs(lm.model, [*each.context, *each.continuation], len(each.context)) for each in pairs]
+    return [Likelihood(finite_sum(each, place), len(each)) for each in logprobs]
+
+
+def finite_sum(logprobs: NDArray[np.float64], place: str) -> float:
+    """The sum of log-probabilities.
+
+    Args:
+        logprobs: Log-probabilities of tokens.
+        place: Place of the item, for messages.
+
+    Raises:
+        EvaluationError: One is not finite.
+    """
+    total = float(logprobs.sum())
+    if not isfinite(total):
+        raise EvaluationError(
+            f"{place}: a log-probability is not finite: the model gives NaN or excludes a token; check its weights",
+            NOT_FINITE,
         )
-        for each in pairs
-    ]
+    return total
 
 
 def _fitting(before: list[int], after: list[int], context: int | None, place: str) -> Pair:

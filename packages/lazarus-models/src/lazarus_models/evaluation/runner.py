@@ -66,13 +66,14 @@ def evaluate(
         EvaluationError: A task, its data or its combination with the models cannot be used.
     """
     check_tasks(tasks, has_reference=reference is not None)
+    digests = list(map(_digests, tasks))
     found: list[TaskReport] = []
     scores: list[Score] = []
-    for settings in tasks:
+    for settings, data in zip(tasks, digests, strict=True):
         result = _run(model, reference, settings, batch_size, on_progress)
         on_result(settings.label, result)
         scores += scores_of(settings.label, result, seed=settings.seed)
-        found.append(_task_report(settings, result))
+        found.append(_task_report(settings, data, result))
     return _report(model, reference, adapters, batch_size, found, scores)
 
 
@@ -105,14 +106,15 @@ def compare_models(
         EvaluationError: A task or its data cannot be used, or the models have different items.
     """
     check_tasks(tasks, has_reference=False)
+    digests = list(map(_digests, tasks))
     found: list[TaskReport] = []
     scores: list[Score] = []
-    for settings in tasks:
+    for settings, data in zip(tasks, digests, strict=True):
         ours, others = (_run(lm, None, settings, batch_size, on_progress) for lm in (model, other))
         on_result(settings.label, ours)
         on_result(f"{settings.label} (other)", others)
         scores += _compared(settings, ours, others)
-        found.append(_task_report(settings, ours))
+        found.append(_task_report(settings, data, ours))
     return _report(model, other, adapters, batch_size, found, scores)
 
 
@@ -197,15 +199,18 @@ def _difference(settings: TaskSettings, metric: Metric, pairs: Sequence[tuple[It
     )
 
 
-def _task_report(settings: TaskSettings, result: TaskResult) -> TaskReport:
-    values = settings.model_dump(mode="json")
-    fields = type(settings).model_fields
-    paths = {name: each for name in fields if isinstance(each := getattr(settings, name), Path)}
+def _digests(settings: TaskSettings) -> dict[str, str]:
+    """Digests of the data, before any task runs: a path that is wrong ends the evaluation at once."""
+    named = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return digests_of({name: value for name, value in named.items() if isinstance(value, Path)})
+
+
+def _task_report(settings: TaskSettings, data: Mapping[str, str], result: TaskResult) -> TaskReport:
     return TaskReport(
         name=settings.label,
         kind=settings.kind,
-        settings=values,
-        data=digests_of(paths),
+        settings=settings.model_dump(mode="json"),
+        data=dict(data),
         items=len(result.items),
         unit=result.unit,
         notes=dict(result.notes),

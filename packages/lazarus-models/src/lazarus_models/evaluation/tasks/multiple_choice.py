@@ -90,7 +90,7 @@ def score_question(lm: LoadedModel, question: Question, style: Literal["raw", "c
         else encode_pair(lm, question.context, question.delimiter + choice, question.place)
         for choice in question.choices
     ]
-    found = likelihoods(lm, pairs)
+    found = likelihoods(lm, pairs, question.place)
     logprobs = [each.logprob for each in found]
     taken = taken_choices(logprobs, question.choices)
     details = {"gold": question.gold, "logprobs": logprobs, "tokens": [each.tokens for each in found], **taken}

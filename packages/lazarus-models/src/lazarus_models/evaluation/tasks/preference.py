@@ -15,10 +15,12 @@ The last two need a reference model.
 
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from lazarus_models.errors import EvaluationError
 from lazarus_models.evaluation.data import sampled
+from lazarus_models.evaluation.log_likelihoods import finite_sum
 from lazarus_models.evaluation.task import Item, Metric, Subject, Task, TaskResult, TaskSettings
 from lazarus_models.generation.prompt_scores import token_logprobs
 from lazarus_models.loading.loaded_model import LoadedModel
@@ -109,8 +111,8 @@ def _answer(lm: LoadedModel, ids: list[int], mask: list[int], place: str) -> Ans
         raise EvaluationError(f"{place}: an answer has no tokens; leave the row out", "LM-E505")
     first = mask.index(1, 1)
     found = token_logprobs(lm.model, ids, first)
-    counted = [float(logprob) for logprob, is_counted in zip(found, mask[first:], strict=True) if is_counted]
-    return AnswerScore(sum(counted), len(counted))
+    counted = found[np.array(mask[first:], dtype=bool)]
+    return AnswerScore(finite_sum(counted, place), len(counted))
 
 
 def _pairs(settings: PreferenceTaskSettings) -> list[Row]:
