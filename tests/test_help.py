@@ -101,6 +101,7 @@ def test_commands_of_lazarus_and_of_the_packages_are_the_same(script: str):
             "lazarus explain",
             "lazarus lock",
             "lazarus quickstart",
+            "lazarus report",
             "lazarus run",
         )
     }

@@ -10,10 +10,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import mlx.nn as nn
-
 from lazarus_core.console import duration
 from lazarus_core.time_box import TimeBox
+from lazarus_models.backend import nn
 from lazarus_models.trees import flatten
 from lazarus_train.callbacks.base import Watcher
 from lazarus_train.errors import Left, TimeIsUp

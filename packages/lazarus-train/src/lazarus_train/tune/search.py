@@ -246,6 +246,12 @@ def _millions(tokens: float) -> str:
 
 
 def try_setup(setup: Setup, time_limit_s: float) -> Trial:
+    """Measures a setup in a process of its own.
+
+    Args:
+        setup: The setup.
+        time_limit_s: Most seconds that it may take.
+    """
     command = [sys.executable, "-m", "lazarus_train.tune.measure", setup.model_dump_json()]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit_s, check=False)
