@@ -95,15 +95,8 @@ def test_commands_of_lazarus_and_of_the_packages_are_the_same(script: str):
             assert leaves(script)[own].command.callback.__qualname__ == leaf.command.callback.__qualname__
     unmounted = {f"lazarus {name.replace('.', ' ')}" for name in installed()} - MOUNTS.keys()
     assert unmounted == {
-        *(
-            "lazarus bench",
-            "lazarus data batching",
-            "lazarus explain",
-            "lazarus lock",
-            "lazarus quickstart",
-            "lazarus report",
-            "lazarus run",
-        )
+        *("lazarus bench", "lazarus data batching", "lazarus explain", "lazarus quickstart"),
+        *("lazarus lock", "lazarus report", "lazarus run", "lazarus cleanup", "lazarus status"),
     }
 
 

@@ -106,4 +106,9 @@ CODES = {
     "LC-E250": Code(
         "A folder is not that of a recipe, or no stage has begun", "A wrong path", "Give the folder of `lazarus run`."
     ),
+    "LC-E270": Code(
+        "A folder cannot be searched for runs and other artifacts",
+        "It is absent or a file, or it has too many folders",
+        "Give the folder of the runs.",
+    ),
 }

@@ -36,7 +36,7 @@ def locked(path: Path) -> Generator[None]:
         os.close(handle)
 
 
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<ending>old\.tmp|tmp|old|part)")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<ending>old\.tmp|tmp|old|part)")
 """Name of a temporary file or folder. Early versions wrote `.old.tmp`, too."""
 
 
@@ -119,3 +119,22 @@ def _is_locked(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Temporary files in a folder that no process writes any more; nothing is removed.
+
+    A folder that was moved aside is left out while its name is free: it is the only copy. A file is also left out while
+    a process of this machine has the number in its name.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [match for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+    except OSError:
+        return []
+    return sorted(
+        folder / match[0]
+        for match in found
+        if (match["ending"] != "old" or os.path.lexists(folder / match["name"]))
+        and not _is_in_use(folder / match[0], int(match["pid"]))
+    )

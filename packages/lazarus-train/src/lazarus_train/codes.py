@@ -242,12 +242,12 @@ CODES = {
         "Compare with the recorded head.",
     ),
     "LR-E216": Code(
-        "A shard, the manifest or a source of the corpus of a run was changed",
+        "A shard, rows of images, their manifest, or a source of the data of a run was changed",
         "An edit, a new download, or another build of the corpus",
-        "Restore what the message names, or build corpus, lengths and plan again.",
+        "Restore what the message names, or build the data, lengths and plan again.",
     ),
     "LR-E217": Code(
-        "Sources are given, and the data of the run are of no corpus",
+        "Sources are given, and the data of the run are of no corpus and no images",
         "Lengths of other files, or of an earlier version",
         "Leave `--sources` out, or build lengths of the shards and plan again.",
     ),
@@ -324,5 +324,8 @@ CODES = {
         "A number of parameters or tokens cannot be read",
         "A misspelled unit, or a number out of range",
         "Give a number such as 23M, 1.5B or 460k.",
+    ),
+    "LR-E290": Code(
+        "A cleanup would remove the newest checkpoint", "`keep` is below 1", "Keep at least one checkpoint."
     ),
 }

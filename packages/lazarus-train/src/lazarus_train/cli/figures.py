@@ -21,21 +21,33 @@ class Figures:
         first: First step; None before it.
         last: Latest step.
         tokens: Real tokens of all steps, without padding; with drawn answers, the drawn tokens.
-        step_seconds: Seconds of all steps, without measurements and checkpoints.
+        timed_tokens: `tokens` without those of the first step, which includes the warm-up.
+        timed_seconds: Seconds of the steps after the first, without measurements and checkpoints.
     """
 
     began: float = field(default_factory=time.monotonic)
     first: "StepReport | None" = None
     last: "StepReport | None" = None
     tokens: int = 0
-    step_seconds: float = 0.0
+    timed_tokens: int = 0
+    timed_seconds: float = 0.0
 
     def add(self, report: "StepReport") -> None:
         """Adds a step."""
+        tokens = tokens_of(report)
+        self.tokens += tokens
+        if self.first is not None:
+            self.timed_tokens += tokens
+            self.timed_seconds += report.seconds
         self.first, self.last = self.first or report, report
-        drawn = report.metrics.get("answers", 0) * report.metrics.get("answer_tokens", 0)
-        self.tokens += report.tokens if report.rollouts is None else round(drawn)
-        self.step_seconds += report.seconds
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Mean speed of the steps after the first; None if there are none.
+
+        A first step includes the warm-up, on a GPU the compilation of its kernels: a minute on a new machine.
+        """
+        return self.timed_tokens / self.timed_seconds if self.timed_seconds else None
 
     @property
     def seconds(self) -> float:
@@ -67,6 +79,13 @@ def box_as_json(ended: "TimeIsUp", output: "Path", figures: Figures) -> dict[str
     }
 
 
+def tokens_of(report: "StepReport") -> int:
+    """Real tokens of a step, without padding; with drawn answers, the drawn tokens."""
+    if report.rollouts is None:
+        return report.tokens
+    return round(report.metrics.get("answers", 0) * report.metrics.get("answer_tokens", 0))
+
+
 def result_as_json(result: "RunResult", output: "Path", figures: Figures) -> dict[str, Any]:
     """The result of a run. Losses are None if no step was left to do.
 
@@ -85,6 +104,7 @@ def result_as_json(result: "RunResult", output: "Path", figures: Figures) -> dic
         "first_loss": None if first is None else first.loss,
         "last_loss": None if last is None else last.loss,
         "tokens": figures.tokens,
+        "tokens_per_s": None if figures.tokens_per_s is None else round(figures.tokens_per_s, 1),
         "seconds": round(figures.seconds, 3),
         "audit_head": result.audit_head,
         "data_head": result.data_head,

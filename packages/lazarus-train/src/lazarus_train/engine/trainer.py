@@ -35,6 +35,7 @@ from lazarus_train.engine.policy.on_policy import BETA
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
 from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, compute_gradients
+from lazarus_train.engine.whole_step import StepArrays, WholeStep
 from lazarus_train.errors import Interrupted, Left, NonFinite, SetupError
 from lazarus_train.objectives.base import make_objective
 from lazarus_train.objectives.loss_normalizer import epochs_by_step, tokens_by_step
@@ -115,6 +116,25 @@ def train(
         return _Loop(run, pace).follow_plan()
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A step that the device computes while the host prepares the next one.
+
+    Args:
+        share: Rows of the step.
+        mixture: Mixture of the step, if the plan has several sources.
+        rate: Learning rate.
+        arrays: Its results.
+        began: Time of the start, by `time.perf_counter`.
+    """
+
+    share: RankStep
+    mixture: StepMixture | None
+    rate: float
+    arrays: StepArrays
+    began: float
+
+
 class _Loop:
     """The steps of one run.
 
@@ -134,6 +154,8 @@ class _Loop:
         self._epochs = epochs_by_step(run.setup.inputs.plan, run.setup.inputs.dataset)
         done = run.log.next_step
         self._last = done if done and self._overfits() else run.setup.last
+        self._begun: _Begun | None = None
+        self._ended = 0.0  # when the step before ended, by `time.perf_counter`
 
     def follow_plan(self) -> RunResult:
         """Trains the remaining steps and writes the trained model."""
@@ -159,9 +181,17 @@ class _Loop:
         for share, mixture in zip(cursor, mixtures, strict=False):
             if share.step.index >= self._last:
                 break
+            whole = self._run.whole_step
+            is_whole = whole is not None and sum(map(bool, share.micro_batches)) == 1
             with contextlib.nullcontext() if self._pace is None else self._pace.step(share.step.tokens):
-                done = self._step(share, mixture)
-            self._after(done)
+                if whole is not None and is_whole:
+                    done = self._begin(whole, share, mixture)
+                else:
+                    self._conclude()
+                    done = self._step(share, mixture)
+            if done is not None:
+                self._after(done)
+        self._conclude()
         self._check_weights(log.next_step)
         if processes.is_first:
             log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
@@ -179,17 +209,60 @@ class _Loop:
         drawn = [line for line in log.drawn() if line["step"] <= done]
         on_policy.resume(drawn, None if beta == "None" else float(beta))
 
+    def _begin(self, whole: WholeStep, share: RankStep, mixture: StepMixture | None) -> int | None:
+        """Starts a step on the device, then logs the step before it. Waits for a step only if something follows that
+        needs its weights. Returns the steps done then, and None otherwise.
+        """
+        step, began = share.step, time.perf_counter()
+        rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
+        mx.random.seed(step_seed(self._config.seed, step.index, self._processes.rank))  # for dropout
+        rows = next(rows for rows in share.micro_batches if rows)
+        (batch,) = self._run.batches.micro_batch(rows, step, {})
+        arrays = whole(batch, int(self._inputs.units[step.index]), rate)
+        done = step.index + 1
+        ema = self._run.state.ema
+        if ema is not None:
+            ema.update(done, waits=False)
+        self._conclude(_Begun(share, mixture, rate, arrays, began))
+        config = self._config
+        is_saved = config.save_every and done % config.save_every == 0
+        stops = self._watcher.should_stop() or (self._pace is not None and self._pace.is_over())
+        if done != self._last and not is_saved and not stops and not is_due(config, done, self._last):
+            return None
+        self._conclude()
+        return done
+
+    def _conclude(self, following: _Begun | None = None) -> None:
+        """Waits for the step that the device computes, starts the following one, and logs the finished one.
+
+        Args:
+            following: The next step, prepared; None if there is none yet.
+        """
+        begun, self._begun = self._begun, following
+        found = None if begun is None else self._finite(begun.share.step, begun.arrays.read())
+        ended = time.perf_counter()
+        if following is not None:
+            ema = self._run.state.ema
+            following.arrays.begin([] if ema is None else ema.state())
+        if begun is not None and found is not None:
+            report = self._report(begun.share.step, found, begun.rate, ended - max(begun.began, self._ended))
+            self._log(begun.share, replace(report, mixture=begun.mixture))
+            self._ended = ended
+
     def _step(self, share: RankStep, mixture: StepMixture | None) -> int:
         """One step: gradients, update, logs. Returns the steps done."""
         step = share.step
         rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
         report = self._learn(share, rate) if self._run.on_policy is None else self._learn_on_policy(step, rate)
-        report = replace(report, mixture=mixture)
+        self._log(share, replace(report, mixture=mixture))
+        return report.step
+
+    def _log(self, share: RankStep, report: StepReport) -> None:
+        step = share.step
         units = int(self._inputs.units[step.index])
         digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
         self._run.log.step(report, self._run.objective.unit, units, digest)
         self._watcher.on_step(report)
-        return report.step
 
     def _learn(self, share: RankStep, rate: float) -> StepReport:
         """Updates the weights by the rows of a step."""
@@ -197,14 +270,17 @@ class _Loop:
         gradients = self._gradients(share, int(self._inputs.units[step.index]))
         self._update(gradients, rate)
         self._average(step.index + 1)
+        return self._report(step, gradients, rate, time.perf_counter() - began)
+
+    def _report(self, step: Step, found: Gradients, rate: float, seconds: float) -> StepReport:
         return StepReport(
             step=step.index + 1,
-            loss=gradients.loss,
-            metrics=gradients.metrics,
+            loss=found.loss,
+            metrics=found.metrics,
             rate=rate,
-            norm=gradients.norm,
+            norm=found.norm,
             tokens=step.tokens,
-            seconds=time.perf_counter() - began,
+            seconds=seconds,
             epochs=float(self._epochs[step.index]),
         )
 
@@ -258,6 +334,14 @@ class _Loop:
         batches = (run.batches.micro_batch(rows, step, statistics) for rows in share.micro_batches if rows)
         limit = self._config.optimizer.max_grad_norm
         found = compute_gradients(run.replicas, run.gradients, batches, units, limit, processes=self._processes)
+        return self._finite(step, found)
+
+    def _finite(self, step: Step, found: Gradients) -> Gradients:
+        """The results of a step.
+
+        Raises:
+            NonFinite: Loss or gradient is NaN or infinite.
+        """
         if not math.isfinite(found.loss) or not math.isfinite(found.norm):
             raise NonFinite(
                 f"step {step.index + 1} ({step.index} in the plan): loss {found.loss}, gradient norm {found.norm}, samples "

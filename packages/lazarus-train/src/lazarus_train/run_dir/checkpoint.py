@@ -33,7 +33,7 @@ MEAN_FILE, SCORE_FILE, VALUE_FILE = "ema.safetensors", "score.safetensors", "val
 """EMA of the weights; with adapters, also the score layer."""
 CHECKPOINT_VERSION = 2
 """Version of checkpoints. The audit log did not bind version 1."""
-_TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE, VALUE_FILE}
+TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE, VALUE_FILE}
 _NAME = re.compile(r"step-(\d{7,})")
 
 
@@ -128,7 +128,7 @@ def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
             named.
     """
     try:
-        sealed = _read_whole(path, but=_TENSORS if is_loaded_next else ())
+        sealed = _read_whole(path, but=TENSORS if is_loaded_next else ())
         content = sealed.read_bytes(STATE)
     except BrokenSeal as error:
         raise damaged(path, str(error)) from error
@@ -174,7 +174,7 @@ def _read_whole(path: Path, but: Collection[str] = ()) -> Sealed:
 
 def _is_foreign(name: str) -> bool:
     """Whether a file could be loaded as weights although no run writes it."""
-    return (name.endswith(".safetensors") and name not in _TENSORS) or name.endswith(".safetensors.index.json")
+    return (name.endswith(".safetensors") and name not in TENSORS) or name.endswith(".safetensors.index.json")
 
 
 def _parse_state(path: Path, content: bytes, sealed: Sealed) -> State:

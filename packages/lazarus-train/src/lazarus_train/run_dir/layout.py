@@ -3,9 +3,11 @@
 import contextlib
 import fcntl
 import json
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from lazarus_core.atomic import move, parents_made, remove_folder
 from lazarus_core.leftovers import clear_folder
@@ -16,6 +18,9 @@ INITIAL = "initial"
 
 CONTROL = "control"
 """Name of the folder of the same run with random rewards."""
+
+_TRIES, _PAUSE_S = 10, 0.02
+"""How often, and how many seconds apart, a lock is tried."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,11 @@ class RunFolder:
     def final(self) -> Path:
         """The trained model."""
         return self.path / "final"
+
+    @property
+    def lock(self) -> Path:
+        """File that the writing process locks."""
+        return self.path / ".lock"
 
     def check_is_ours(self) -> None:
         """Checks that the run replaces only files of an earlier run.
@@ -163,18 +173,48 @@ class RunFolder:
             yield
             return
         str(self.path).encode()  # the record of the run names it; the console words the error
-        path = self.path / ".lock"
+        path = self.lock
         is_new = not path.exists()
         with parents_made(path), path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _takes(lock, fcntl.LOCK_EX):
                 raise SetupError(
                     f"another process trains in {self.path}: wait for it, or choose another `output`", "LR-E106"
-                ) from None
+                )
             try:
                 yield
             except BaseException:
                 if is_new and [each.name for each in self.path.iterdir()] == [path.name]:
                     path.unlink()  # the run was refused before it wrote anything
                 raise
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Generator[None]:
+        """Context manager: no process can train in the folder during the block. Several readers may hold it at once.
+
+        Raises:
+            SetupError: A process trains in this folder.
+        """
+        try:
+            lock = self.lock.open("rb")
+        except OSError:  # no process has trained here
+            yield
+            return
+        with lock:
+            if not _takes(lock, fcntl.LOCK_SH):
+                raise SetupError(f"a process trains in {self.path}: wait for its end, or stop it", "LR-E106")
+            yield
+
+
+def _takes(lock: IO[Any], how: int) -> bool:
+    """Locks an open file; False if another process holds it.
+
+    It is tried for a fifth of a second: `run_progress` holds the lock for some microseconds.
+    """
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""Operations on folders of runs and other artifacts: status, cleanup, backup, copies to other places, remote machines."""
