@@ -37,6 +37,7 @@ INSTALLATIONS = [
 NOT_RUN = {
     "README.md": 3,
     "apps/lazarus-cli/docs/getting-started.md": 2,
+    "apps/lazarus-cli/docs/recipes.md": 1,
     "apps/lazarus-cli/docs/models.md": 1,
     "apps/lazarus-cli/docs/inference.md": 2,
     "apps/lazarus-cli/docs/real-model.md": 5,

@@ -115,6 +115,8 @@ NAMED = {
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
     ("cleanup", "path"): "run",
+    ("run", "recipe"): "recipe.toml",
+    ("lock", "recipe"): "recipe.toml",
     ("train", "verify", "path"): "run",
 }
 """Good values of one command, where the name of the parameter does not say it."""
@@ -131,6 +133,7 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("chat",): {"max_tokens": "1"},
     ("serve",): {"model": "nix"},
     ("quickstart",): {"output": "made/new"},
+    ("run",): {"output": "made/new"},
     ("sweep",): (sweep := {"steps": "1", "row_len": "16", "max_rows": "1", "output": "made/new"}),
     ("train", "sweep"): sweep,
     ("generate",): {"count": "1"},

@@ -98,7 +98,8 @@ def run_recipe(
                 if node.name in wanted or _is_needed(recipe, node.name, wanted):
                     outcomes.append(_one(session, node, wanted, force, lock, progress, len(outcomes) + 1))
         finally:
-            session.digests.save()
+            if outcomes:
+                session.digests.save()
         if lock is None:
             write_lock(folder, make_lock(Session(recipe, folder)))
         return outcomes
