@@ -96,6 +96,8 @@ def make_inputs(folder: Path) -> None:
     np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     images = ["data", "images", "prepare", "images.npz", "-o", "images.jsonl"]
     commands.run([sys.executable, "-m", "lazarus_cli", *images], cwd=folder, check=True)
+    recipe = 'data.rows = "data.jsonl"\n[tokenizer]\nkind = "char"\ndata = ["rows"]\n'
+    (folder / "recipe.toml").write_text(recipe, "utf-8")
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]
