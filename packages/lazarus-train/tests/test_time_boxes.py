@@ -118,11 +118,11 @@ def test_a_run_in_boxes_is_the_run_without_them_to_the_bit(setup, lora_settings,
 def test_the_checkpoint_of_a_box_is_whole_and_what_is_left_is_counted(setup):
     config, hands, plan = setup.config(save_every=None), Hands(), load_plan(setup.plan)
     with pytest.raises(TimeIsUp, match="run the same command to continue") as caught:
-        train(config, watcher=hands.watcher(), time_box=hands.box("5m"))
+        train(config, watcher=hands.watcher(), time_box=hands.box("290s"))
     left = caught.value.left
     assert (caught.value.exit_code, caught.value.code) == (0, "LR-E280")
     assert left.done == hands.steps[-1] >= 3
-    assert hands.wall + STEP_S + 1 > NOW + 300 >= hands.wall, (
+    assert hands.wall + STEP_S + 1 > NOW + 290 >= hands.wall, (
         "no further step with its checkpoint fits; the limit was kept"
     )
     assert [path.name for path in checkpoints(config.output / "checkpoints")] == [left.checkpoint.name]
@@ -132,7 +132,7 @@ def test_the_checkpoint_of_a_box_is_whole_and_what_is_left_is_counted(setup):
     done = sum(plan.step(number).tokens for number in range(left.done))
     assert left.seconds == pytest.approx(left.done * STEP_S * left.tokens / done)
     (line,) = boxes_of(config)
-    assert (line["step"], line["trained"], line["ended"], line["limit_s"]) == (left.done, left.done, "time is up", 300)
+    assert (line["step"], line["trained"], line["ended"], line["limit_s"]) == (left.done, left.done, "time is up", 290)
     assert line["elapsed_s"] == pytest.approx(left.done * STEP_S)
 
 
