@@ -359,6 +359,15 @@ def test_blocks_are_averaged(tmp_path: Path):
         prepare_images(tmp_path / "a.npz", tmp_path / "rows.jsonl", ImageSettings(shrink=3))
 
 
+def test_a_name_that_no_manifest_can_hold_is_refused_before_anything_is_written(source: Path, tmp_path: Path):
+    with pytest.raises(UnicodeEncodeError):
+        prepare_images(source, tmp_path / "bad\udcff")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        source.name,
+        source.name.replace("images-idx3", "labels-idx1"),
+    ]
+
+
 def test_labels_and_limit(source: Path, tmp_path: Path):
     with pytest.raises(SampleError, match="give at least 10"):
         prepare_images(source, tmp_path / "rows.jsonl", ImageSettings(labels=9))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
@@ -53,6 +53,12 @@ class ImageConfig(BaseModel):
     """Which pixels masked diffusion decides first: random ones, or those with the most confident choice."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Random seed. Image i depends on the seed and i."""
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> "ImageConfig":
+        if self.method == "next-token" and (self.steps is not None or self.remasking != "random"):
+            raise ValueError("`steps` and `remasking` have no effect with `method` next-token; remove them")
+        return self
 
 
 def draw_images(lm: LoadedModel, labels: Sequence[int | None], config: ImageConfig | None = None) -> NDArray[np.uint8]:

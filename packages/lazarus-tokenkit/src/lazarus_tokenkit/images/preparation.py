@@ -76,6 +76,8 @@ def prepare_images(
         OutputTaken: A file of another kind exists at `output`.
     """
     settings = settings or ImageSettings()
+    for path in (source, output):
+        str(path).encode()  # the manifest names both; the console words the error
     manifest = None if stream_number(output) is not None else manifest_path(output)
     check_output(output, _SAMPLES_AGAIN if _has_manifest(output) else _SAMPLES, inputs=[source], force=force)
     if manifest is not None:

@@ -118,7 +118,10 @@ def check_settings(source: ImageSource, settings: ImageSettings, place: Path) ->
             SETTING,
         )
     if labels > MAX_LABELS:
-        raise SampleError(f"{place}: {labels:,} labels are more than {MAX_LABELS:,}, the most of a tokenizer", SETTING)
+        raise SampleError(
+            f"{place}: {labels:,} labels are more than {MAX_LABELS:,}, the most of a tokenizer: give fewer `labels`",
+            SETTING,
+        )
     return height, width, labels
 
 

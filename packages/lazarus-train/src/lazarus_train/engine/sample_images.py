@@ -76,7 +76,7 @@ def sample_images(lm: LoadedModel, config: TrainConfig, done: int) -> dict[str, 
     was_training = lm.model.training
     lm.model.eval()
     try:
-        images = draw_images(lm, labels, ImageConfig(method=method, steps=STEPS))
+        images = draw_images(lm, labels, ImageConfig(method=method, steps=STEPS if method == "diffusion" else None))
     finally:
         lm.model.train(was_training)
     return image_line(done, images, labels, each)
