@@ -23,6 +23,7 @@ from lazarus_models.trees import evaluate
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
+from lazarus_train.objectives.fused_head import blockwise_causal_nll
 from lazarus_train.objectives.next_token import before_labels, causal_nll, token_nll, token_nll_in_place
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
     """
     if not device_policy().labels_only:
         decoder = cast("Decoder", model)
-        return causal_nll(decoder(batch.ids, cache=_caches(decoder, batch)), batch.ids, batch.is_label)
+        states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
+        if decoder.training:  # the gradient is computed with the loss
+            return blockwise_causal_nll(decoder, states, batch.ids, batch.is_label)
+        return causal_nll(decoder.head(states), batch.ids, batch.is_label)
     return label_nll(model, batch).sum()
 
 
