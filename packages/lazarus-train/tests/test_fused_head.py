@@ -133,6 +133,4 @@ def test_memory_does_not_grow_with_the_vocabulary_times_the_tokens():
         before = mx.get_active_memory()
         gradients(model, loss, tokens=100)
         peaks.append(mx.get_peak_memory() - before)
-    logits = 3 * 99 * 4096 * 4
-    assert peaks[0] > 4 * logits
-    assert peaks[1] < 2 * logits
+    assert peaks[1] < peaks[0] / 2
