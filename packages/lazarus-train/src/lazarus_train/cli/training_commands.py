@@ -98,7 +98,17 @@ DPO = Command(
 
 
 _DRAWN = (
-    *("reward", "environment", "turns", "group_size", "prompts_per_step", "choose", "signal_field", "replace_flat"),
+    *(
+        "reward",
+        "environment",
+        "turns",
+        "unfinished",
+        "group_size",
+        "prompts_per_step",
+        "choose",
+        "signal_field",
+        "replace_flat",
+    ),
     *("max_new_tokens", "overlong_buffer", "temperature", "batch_texts", "beta", "reference", "clip_low", "clip_high"),
     *("passes", "updates_per_pass"),
 )
