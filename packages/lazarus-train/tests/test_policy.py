@@ -209,6 +209,20 @@ def test_prompts_with_more_signal_for_their_tokens_come_first(groups):
     assert values == sorted(values, reverse=True)
 
 
+def test_the_expected_signal_of_a_token_by_hand():
+    history = SignalHistory()
+    for key, signal, tokens in (("often", True, 10), ("often", True, 10), ("long", True, 50), ("long", True, 50)):
+        history.record(5, key, has_signal=signal, tokens=tokens)
+    # 2 of 2 groups and one of each kind assumed: 3/4; tokens a group: (20 + 2 * 30) / 4 and (100 + 2 * 30) / 4
+    assert history.expected(5, "often") == pytest.approx(0.75 / 20)
+    assert history.expected(5, "long") == pytest.approx(0.75 / 40)
+    assert history.expected(5, "unknown") == pytest.approx(0.5 / 30)
+    # seven steps later a count weighs 0.9 ** 7
+    kept = 2 * 0.9**7
+    assert history.expected(12, "often") == pytest.approx((kept + 1) / (kept * 10 + 2 * 30))
+    assert history.expected(200, "often") == pytest.approx(0.5 / 30, rel=1e-6)
+
+
 def test_a_line_of_a_rollout_gives_the_rollout():
     rollout = Rollout(
         3, 7, 1, (5, 6), (1, 2, 3), (True, False, True), (-0.5, -1e-6), ("a", "b"), "ok", 1.5, {"x": 0.5}, 1.5
@@ -495,6 +509,28 @@ def test_cut_and_rejected_answers_train_nothing_and_change_no_advantage(policy):
     assert metrics["truncated_share"] + metrics["rejected_share"] == pytest.approx(
         sum(each.status != "ok" for each in found) / len(found)
     )
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_run_is_that_of_its_rollouts(policy):
+    """Dr. GRPO on the first pass: minus the mean over answers of length times advantage over `max_new_tokens`."""
+    rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
+    policy.write_rows([{**row, "tier": "ba"[number % 3 == 0]} for number, row in enumerate(rows)])
+    policy.build_plan(token_budget=160)
+    train(policy.config(objective=grpo(reward="letters:of_tier", loss="dr_grpo", max_new_tokens=100), max_steps=1))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    groups = list(groups_of(trained_of(found, alone=False, only_useful=False)))
+    assert {is_useful(group) for group in groups} == {False, True}
+    assert [is_useful(group) for group in groups] != sorted(map(is_useful, groups), reverse=True), (
+        "one without comes before"
+    )
+    total = 0.0
+    for group in groups:
+        mean = sum(each.reward for each in group) / len(group)
+        total += sum(each.length * (each.reward - mean) / 100 for each in group)
+    count = sum(map(len, groups))
+    assert lines(policy, "run")[0]["loss"] == pytest.approx(-total / count, abs=1e-6)
+    assert total != pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.slow
