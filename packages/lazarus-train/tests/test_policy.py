@@ -22,7 +22,7 @@ from lazarus_train.engine.policy.updates import Surveyed
 from lazarus_train.engine.precision import computing_in_bfloat16
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.forward import survey_labels
-from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
+from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, OLD_VALUE, REFERENCE, RETURN, SHARE, WEIGHT
 from lazarus_train.objectives.policy.grpo import GrpoObjective, GrpoSettings
 from lazarus_train.objectives.policy.losses import clipped_loss, kl_estimate, value_loss
 from lazarus_train.objectives.policy.ppo import PpoObjective, PpoSettings
@@ -147,6 +147,29 @@ def test_the_value_loss_by_hand():
     # value 1.0, old 0.5, target 0: clipped to 0.7; errors 1.0 and 0.49, half of the larger
     assert value_loss(mx.array([1.0]), mx.array([0.5]), mx.array([0.0]), 0.2).item() == pytest.approx(0.5)
     assert value_loss(mx.array([0.6]), mx.array([0.5]), mx.array([1.0]), 0.2).item() == pytest.approx(0.08)
+
+
+TOKENS = st.lists(st.tuples(*[st.floats(-2, 2)] * 6), min_size=1, max_size=6)
+
+
+@given(TOKENS, st.floats(0, 1))
+def test_the_loss_of_ppo_is_that_of_plain_numpy(tokens, value_weight):
+    now, old, advantage, value, old_value, target = np.array(tokens, np.float32).T
+    count = len(now)
+    weight, share = np.linspace(0.5, 2, count, dtype=np.float32), np.full(count, 1 / count, np.float32)
+    columns = {OLD: old, ADVANTAGE: advantage, OLD_VALUE: old_value, RETURN: target, WEIGHT: weight, SHARE: share}
+    objective = PpoObjective(PpoSettings(reward="exact", value_weight=value_weight, clip_low=0.1, clip_high=0.3))
+    loss, metrics = objective.loss_of(
+        mx.array(now), mx.array(value), {name: mx.array(each) for name, each in columns.items()}
+    )
+    ratio = np.exp(now - old)
+    policy = -np.minimum(ratio * advantage, np.clip(ratio, 0.9, 1.3) * advantage)
+    near = np.clip(value, old_value - 0.2, old_value + 0.2)
+    of_value = np.maximum((value - target) ** 2, (near - target) ** 2) / 2
+    assert loss.item() == pytest.approx((weight * (policy + value_weight * of_value)).sum(), rel=1e-4, abs=1e-5)
+    assert metrics["kl"].item() == pytest.approx((old - now).mean(), abs=1e-5)
+    assert metrics["value_loss"].item() == pytest.approx(of_value.mean(), rel=1e-4, abs=1e-6)
+    assert metrics["ratio_error"].item() == pytest.approx(np.abs(ratio - 1).mean(), rel=1e-4, abs=1e-5)
 
 
 def test_the_overlong_penalty_is_that_of_dapo():
