@@ -2,7 +2,7 @@
 
 import pytest
 
-from lazarus_core.one_file import join_sources
+from lazarus_core.source_files import join_sources
 
 FIRST = '"""First."""\n\nimport json\nfrom typing import Any\n\nA: Any = json\n'
 LAST = '"""Last."""\n\nfrom typing import Literal as L\n\nimport numpy as np\nfrom mine.first import A\n\n\ndef f() -> L[1]:\n    """F."""\n    return np.a(A)\n'

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lazarus_core.console import run
 from lazarus_core.errors import LazarusError
 from lazarus_core.jsonl import read_objects
-from lazarus_core.merge_conflicts import find_marker, has_markers
+from lazarus_core.source_files import find_marker, has_markers
 from lazarus_plan import LengthCache, LengthRow, PlanError, load_plan, rebase_plan, save_plan
 from lazarus_plan.ci import data as data_module
 from lazarus_plan.ci import review_lock

@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 import suite
 from suite import FAMILIES, KINDS_OF_FAMILIES, thinned
 
-OBJECTIVES = ("next_token", "masking", "preference_losses", "score_losses")
+OBJECTIVES = ("next_token", "masking", "losses.preference_losses", "losses.score_losses")
 install_import_hook(
     [
         "lazarus_train.data.batches",

@@ -10,7 +10,7 @@ from lazarus_models.composition import initial_weights
 from lazarus_models.families import canonical, family_of
 from lazarus_models.trees import evaluate, flatten, set_weights
 from lazarus_train.engine.precision import computing_in_bfloat16
-from lazarus_train.objectives.fused_head import blockwise_causal_nll
+from lazarus_train.objectives.losses.fused_head import blockwise_causal_nll
 from lazarus_train.objectives.next_token import causal_nll
 
 SIZES = {

@@ -28,7 +28,7 @@ from lazarus_train.objectives.causal import CausalObjective
 from lazarus_train.objectives.diffusion import DiffusionObjective
 from lazarus_train.objectives.label_dropout import LabelDropout
 from lazarus_train.objectives.masking import masks_of
-from lazarus_train.run_dir.image_log import image_line, image_section, read_images
+from lazarus_train.run_dir.parts.image_log import image_line, image_section, read_images
 
 PIXELS = PixelFormat(9, 7, levels=4, labels=10)
 ROWS, LENGTH = 24, 65

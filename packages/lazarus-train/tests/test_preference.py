@@ -16,8 +16,7 @@ from lazarus_plan import LengthCache, LengthRow
 from lazarus_train import PreferenceSettings
 from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.preference import preference_loss
-from lazarus_train.objectives.preference_losses import (
+from lazarus_train.objectives.losses.preference_losses import (
     Answers,
     dpo_losses,
     hinge_losses,
@@ -28,8 +27,9 @@ from lazarus_train.objectives.preference_losses import (
     odds_ratio_losses,
     wins,
 )
+from lazarus_train.objectives.losses.score_losses import bradley_terry
+from lazarus_train.objectives.preference import preference_loss
 from lazarus_train.objectives.reference import TABLE, read_reference
-from lazarus_train.objectives.score_losses import bradley_terry
 from lazarus_train.run_dir.sealed_write import seal
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
-from lazarus_train.objectives.score_losses import bradley_terry, classification, regression
+from lazarus_train.objectives.losses.score_losses import bradley_terry, classification, regression
 
 
 def test_bradley_terry_by_hand():

@@ -20,7 +20,7 @@ from lazarus_train import (
     Watcher,
     train,
 )
-from lazarus_train.engine.pace import Pace
+from lazarus_train.engine.time_box.pace import Pace
 from lazarus_train.errors import CorruptCheckpoint, Interrupted, SetupError, TimeIsUp
 from lazarus_train.run_dir.checkpoint import checkpoints, find_damage
 from suite import thinned
@@ -228,15 +228,15 @@ def test_a_request_to_stop_is_no_end_of_the_box(setup, stop_after):
 
 
 def test_a_checkpoint_that_the_disk_did_not_keep_is_an_error(setup, monkeypatch):
-    from lazarus_train.engine import trainer
+    from lazarus_train.engine import training_loop
 
     def lossy(path, *given):
         sealed = trainer_write(path, *given)
         (path / "optimizer.safetensors").write_bytes(b"lost")
         return sealed
 
-    trainer_write = trainer.write_checkpoint
-    monkeypatch.setattr(trainer, "write_checkpoint", lossy)
+    trainer_write = training_loop.write_checkpoint
+    monkeypatch.setattr(training_loop, "write_checkpoint", lossy)
     hands = Hands()
     with pytest.raises(CorruptCheckpoint, match=r"optimizer\.safetensors"):
         train(setup.config(), watcher=hands.watcher(), time_box=hands.box("3m"))

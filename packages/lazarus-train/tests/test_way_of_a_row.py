@@ -36,7 +36,8 @@ def test_the_hops_are_called_in_the_order_that_is_told(setup):
 
 def test_nothing_below_the_loop_calls_back_into_it(setup):
     """While gradients are computed, no function of the trainer, of the set-up or of the registry runs."""
-    above = {"lazarus_train.engine.trainer", "lazarus_train.engine.setup", "lazarus_train.objective_registry"}
+    loop = ("lazarus_train.engine.trainer", "lazarus_train.engine.training_loop")
+    above = {*loop, "lazarus_train.engine.setup", "lazarus_train.objective_registry"}
     inside, found = [0], set()
 
     def note(frame, event, _):
@@ -51,4 +52,4 @@ def test_nothing_below_the_loop_calls_back_into_it(setup):
         train(setup.config(max_steps=1))
     finally:
         sys.setprofile(None)
-    assert found <= {"_Loop._gradients.<locals>.<genexpr>"}  # the step's micro-batches, made when they are due
+    assert found <= {"TrainingLoop._gradients.<locals>.<genexpr>"}  # the step's micro-batches, made when they are due

@@ -29,7 +29,7 @@ import jiter
 from lazarus_core.bounded import MAX_FILE_BYTES, read_bytes
 from lazarus_core.canonical import JSON
 from lazarus_core.errors import InputError
-from lazarus_core.merge_conflicts import has_markers
+from lazarus_core.source_files import has_markers
 
 BOM = b"\xef\xbb\xbf"
 MAX_DIGITS = 4300

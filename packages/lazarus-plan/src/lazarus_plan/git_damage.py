@@ -6,7 +6,7 @@ Each error names the way out. A merge conflict is bad input (exit 2), because th
 from pathlib import Path
 
 from lazarus_core.bounded import open_file
-from lazarus_core.merge_conflicts import HEAD_BYTES, find_marker, has_markers, is_lfs_pointer
+from lazarus_core.source_files import HEAD_BYTES, find_marker, has_markers, is_lfs_pointer
 from lazarus_plan.errors import CorruptPlan, LengthsError, PlanError
 
 

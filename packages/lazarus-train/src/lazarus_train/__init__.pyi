@@ -7,8 +7,8 @@ from .config import EarlyStopSettings as EarlyStopSettings
 from .config import LoraConfig as LoraConfig
 from .config import OptimizerSettings as OptimizerSettings
 from .config import TrainConfig as TrainConfig
-from .engine.trainer import RunResult as RunResult
 from .engine.trainer import train as train
+from .engine.training_loop import RunResult as RunResult
 from .errors import TrainError as TrainError
 from .objective_registry import ObjectiveSettings as ObjectiveSettings
 from .objectives.base import Objective as Objective

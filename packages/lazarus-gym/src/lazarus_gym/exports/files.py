@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lazarus_core.one_file import join_sources
 from lazarus_core.outputs import OutputKind
 from lazarus_core.plugins import near_name
+from lazarus_core.source_files import join_sources
 from lazarus_gym.environments import GAMES, Level, MathsEnvironment, ToolCallEnvironment
 from lazarus_gym.errors import TaskError
 from lazarus_gym.tasks.families import FAMILIES

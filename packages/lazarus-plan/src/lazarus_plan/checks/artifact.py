@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 
 from lazarus_core.canonical import JSON, changed_members
-from lazarus_core.merge_conflicts import has_markers
+from lazarus_core.source_files import has_markers
 from lazarus_plan.checks.documents import check_documents, check_prefixes
 from lazarus_plan.checks.geometry import check_geometry
 from lazarus_plan.checks.multiplicity import check_multiplicity

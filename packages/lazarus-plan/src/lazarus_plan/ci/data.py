@@ -12,7 +12,7 @@ from typing import cast
 
 from lazarus_core.bounded import open_file, read_lines
 from lazarus_core.canonical import JSON
-from lazarus_core.merge_conflicts import BLOCK_BYTES, HEAD_BYTES, find_marker, is_lfs_pointer
+from lazarus_core.source_files import BLOCK_BYTES, HEAD_BYTES, find_marker, is_lfs_pointer
 from lazarus_plan.checks.against_data import with_companions
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import SHOWN, Finding

@@ -14,9 +14,9 @@ import ast
 from pathlib import Path
 from typing import Literal, TypeGuard
 
-from lazarus_core.one_file import join_sources
 from lazarus_core.outputs import OutputKind
 from lazarus_core.plugins import PluginGroup, near_name, reason
+from lazarus_core.source_files import join_sources
 from lazarus_plan.errors import PlanError
 
 Target = Literal["torch", "trl", "grain", "mlx"]

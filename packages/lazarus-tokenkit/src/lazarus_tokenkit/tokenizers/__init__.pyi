@@ -1,5 +1,5 @@
-from .backends.gguf import tokenizer_from_gguf as tokenizer_from_gguf
-from .backends.gguf_export import gguf_vocabulary as gguf_vocabulary
+from .backends.gguf_files.gguf import tokenizer_from_gguf as tokenizer_from_gguf
+from .backends.gguf_files.gguf_export import gguf_vocabulary as gguf_vocabulary
 from .backends.huggingface import HuggingFaceTokenizer as HuggingFaceTokenizer
 from .backends.pixels import PixelFormat as PixelFormat
 from .backends.pixels import pixel_format as pixel_format

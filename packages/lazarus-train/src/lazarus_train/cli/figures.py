@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lazarus_train.callbacks.reports import StepReport
-    from lazarus_train.engine.trainer import RunResult
+    from lazarus_train.engine.training_loop import RunResult
     from lazarus_train.errors import TimeIsUp
 
 

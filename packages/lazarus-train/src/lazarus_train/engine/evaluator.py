@@ -14,8 +14,8 @@ from lazarus_train.callbacks.reports import HeldOut
 from lazarus_train.config import TrainConfig
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.evaluation import HeldOutData, held_out
-from lazarus_train.engine.sample_generations import answer
-from lazarus_train.engine.sample_images import sample_images
+from lazarus_train.engine.samples.sample_generations import answer
+from lazarus_train.engine.samples.sample_images import sample_images
 from lazarus_train.engine.state import TrainState
 from lazarus_train.objectives.base import Objective
 from lazarus_train.run_dir.logs import RunLog

@@ -19,8 +19,8 @@ from lazarus_train.engine.loss import BatchMaker, Statistics, make_loss_fn
 from lazarus_train.engine.memory import StepShape, fitting_rows
 from lazarus_train.engine.policy.on_policy import OnPolicy, policy_of
 from lazarus_train.engine.references import Binder
-from lazarus_train.engine.sample_generations import prepare
-from lazarus_train.engine.sample_images import check_drawing
+from lazarus_train.engine.samples.sample_generations import prepare
+from lazarus_train.engine.samples.sample_images import check_drawing
 from lazarus_train.engine.state import TrainState
 from lazarus_train.engine.whole_step import WholeStep
 from lazarus_train.layers.neftune import embedding_width

@@ -1,15 +1,19 @@
 """One optimizer step: loss and gradients accumulate over micro-batches as if they were one batch."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+from lazarus_core.printable import listed
 from lazarus_models.backend import mx, nn
 from lazarus_models.trees import evaluate, flatten, unflatten
+from lazarus_plan.plan import Step
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.data.batches import Batch
 from lazarus_train.distributed import SINGLE, ProcessGroup
 from lazarus_train.engine.gradients import MEANS, Found, GradientFn
+from lazarus_train.errors import NonFinite
 
 
 class Gradients(NamedTuple):
@@ -92,3 +96,23 @@ def clip(gradients: dict[str, mx.array], max_norm: float) -> tuple[dict[str, mx.
 
     clip = cast("Callable[..., tuple[dict[str, mx.array], mx.array]]", optimizers.clip_grad_norm)  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
     return clip(gradients, max_norm)
+
+
+def check_finite(step: Step, found: Gradients) -> Gradients:
+    """The results of a step, if its loss and its gradient are finite.
+
+    Args:
+        step: The step, for the message.
+        found: Its results.
+
+    Raises:
+        NonFinite: Loss or gradient is NaN or infinite.
+    """
+    if not math.isfinite(found.loss) or not math.isfinite(found.norm):
+        raise NonFinite(
+            f"step {step.index + 1} ({step.index} in the plan): loss {found.loss}, gradient norm {found.norm}, samples "
+            f"{listed(step.samples)}; the weights were not updated. Train again with a lower `learning_rate` into another folder, "
+            "or check these samples",
+            "LR-E220",
+        )
+    return found

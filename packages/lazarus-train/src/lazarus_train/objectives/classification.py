@@ -140,7 +140,7 @@ class ClassificationObjective(Objective[ClassificationSettings]):
         """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import part_scores
-        from lazarus_train.objectives.score_losses import classification
+        from lazarus_train.objectives.losses.score_losses import classification
 
         scores = part_scores(model, batch, [part.answer - 1 for part in batch.parts])
         assert self._labels is not None, "`bind` comes first"

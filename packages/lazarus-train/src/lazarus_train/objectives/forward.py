@@ -23,7 +23,7 @@ from lazarus_models.trees import evaluate
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.fused_head import blockwise_causal_nll
+from lazarus_train.objectives.losses.fused_head import blockwise_causal_nll
 from lazarus_train.objectives.next_token import before_labels, causal_nll, token_nll, token_nll_in_place
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lazarus_plan import BatchPlan
     from lazarus_train.data.batches import Batch
     from lazarus_train.data.dataset import Dataset
-    from lazarus_train.objectives.preference_losses import (
+    from lazarus_train.objectives.losses.preference_losses import (
         Answers,
     )
 
@@ -208,7 +208,7 @@ class PreferenceObjective(Objective[PreferenceSettings]):
         """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import log_probabilities_with_prompts, part_log_probabilities
-        from lazarus_train.objectives.preference_losses import POINT, as_pairs
+        from lazarus_train.objectives.losses.preference_losses import POINT, as_pairs
 
         # One sum of log-probabilities per part; parts alternate between chosen and rejected.
         policy, with_prompts = part_log_probabilities(model, batch), None
@@ -251,9 +251,9 @@ class LabelledObjective(PreferenceObjective):
             The sum, float32 (), the rewards of desirable and undesirable answers, and the KL.
         """
         from lazarus_models.backend import mx
-        from lazarus_train.objectives import preference_losses as losses_of
         from lazarus_train.objectives.forward import part_log_probabilities
-        from lazarus_train.objectives.preference_losses import DESIRABLE_SCALE, POINT, UNDESIRABLE_SCALE
+        from lazarus_train.objectives.losses import preference_losses as losses_of
+        from lazarus_train.objectives.losses.preference_losses import DESIRABLE_SCALE, POINT, UNDESIRABLE_SCALE
 
         settings, labels = self.settings, self._bound_dataset.labels
         # log pi - log pi_ref of each answer.
@@ -297,7 +297,7 @@ def preference_loss(
         half).
         The reward is beta * (log pi - log pi_ref); without a reference beta * mean log pi.
     """
-    from lazarus_train.objectives import preference_losses as losses_of
+    from lazarus_train.objectives.losses import preference_losses as losses_of
 
     # Without a reference, the mean log-probability takes the place of the ratio.
     ratios = policy / tokens if reference is None else policy - reference

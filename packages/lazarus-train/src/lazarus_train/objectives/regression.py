@@ -91,7 +91,7 @@ class RegressionObjective(Objective[RegressionSettings]):
         """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import part_scores
-        from lazarus_train.objectives.score_losses import regression
+        from lazarus_train.objectives.losses.score_losses import regression
 
         scores = part_scores(model, batch, [part.answer - 1 for part in batch.parts])
         assert self._targets is not None, "`bind` comes first"

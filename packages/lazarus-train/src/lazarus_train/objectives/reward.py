@@ -77,8 +77,8 @@ class RewardObjective(Objective[RewardSettings]):
             The sum, float32 (), and sums of the reward margin and the accuracy (a tie counts one half).
         """
         from lazarus_train.objectives.forward import part_scores
-        from lazarus_train.objectives.preference_losses import as_pairs
-        from lazarus_train.objectives.score_losses import bradley_terry
+        from lazarus_train.objectives.losses.preference_losses import as_pairs
+        from lazarus_train.objectives.losses.score_losses import bradley_terry
 
         scores = part_scores(model, batch, [part.end - 1 for part in batch.parts])[:, 0]
         return bradley_terry(*as_pairs(scores), center=self.settings.center)

@@ -17,7 +17,7 @@ from lazarus_train.data.dataset import Dataset
 from lazarus_train.distributed import SINGLE, ProcessGroup
 from lazarus_train.objectives.base import Group, OwnBatches, Reference, Sums, Survey
 from lazarus_train.objectives.forward import part_log_probabilities
-from lazarus_train.objectives.preference_losses import (
+from lazarus_train.objectives.losses.preference_losses import (
     DESIRABLE_SCALE,
     LIKELIHOOD_SCALE,
     POINT,

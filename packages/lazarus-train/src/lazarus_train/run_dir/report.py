@@ -28,12 +28,12 @@ from lazarus_core.html import (
 )
 from lazarus_plan import BatchPlan, load_plan
 from lazarus_plan.report import plan_rows
-from lazarus_train.run_dir.image_log import image_section
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.metrics import JSON, read_lines
-from lazarus_train.run_dir.mixture_section import mixture_json, mixture_section
+from lazarus_train.run_dir.parts.image_log import image_section
+from lazarus_train.run_dir.parts.mixture_section import mixture_json, mixture_section
+from lazarus_train.run_dir.parts.reward_charts import reward_charts, reward_json, with_controls
 from lazarus_train.run_dir.reader import RunRecord
-from lazarus_train.run_dir.reward_charts import reward_charts, reward_json, with_controls
 
 MAX_TEXT = 4_000_000
 """Largest number of characters of row text on a page. A longer run shows only outlier steps."""

@@ -8,7 +8,7 @@ from lazarus_models.generation import ImageConfig, check_images, draw_images
 from lazarus_tokenkit.tokenizers import pixel_format
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import SetupError
-from lazarus_train.run_dir.image_log import image_line
+from lazarus_train.run_dir.parts.image_log import image_line
 
 MOST_IMAGES = 1000
 """Most images of one evaluation: they are drawn at every one, and kept in the run's folder."""

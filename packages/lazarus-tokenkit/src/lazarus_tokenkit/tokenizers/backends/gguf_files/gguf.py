@@ -12,7 +12,7 @@ from lazarus_tokenkit.errors import TokenizerError
 from lazarus_tokenkit.tokenizers.backends.alphabet import byte_characters
 from lazarus_tokenkit.tokenizers.backends.assembly import JSON, begins_with, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
-from lazarus_tokenkit.tokenizers.backends.gguf_splits import SPLITTINGS, splitting_named
+from lazarus_tokenkit.tokenizers.backends.gguf_files.gguf_splits import SPLITTINGS, splitting_named
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 PREFIX = "tokenizer.ggml."

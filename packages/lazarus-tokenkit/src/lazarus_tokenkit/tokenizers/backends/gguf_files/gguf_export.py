@@ -10,8 +10,8 @@ from typing import Any
 from lazarus_tokenkit.errors import TokenizerError
 from lazarus_tokenkit.tokenizers.backends.assembly import JSON
 from lazarus_tokenkit.tokenizers.backends.companions import TOKENIZER_FILE
-from lazarus_tokenkit.tokenizers.backends.gguf import PREFIX, ROLES, PieceKind, tokenizer_from_gguf
-from lazarus_tokenkit.tokenizers.backends.gguf_splits import splitting_of
+from lazarus_tokenkit.tokenizers.backends.gguf_files.gguf import PREFIX, ROLES, PieceKind, tokenizer_from_gguf
+from lazarus_tokenkit.tokenizers.backends.gguf_files.gguf_splits import splitting_of
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.tokenizers.probes import probes
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer

@@ -7,7 +7,7 @@ P = pairs, B = samples, C = classes. Losses and metrics are sums; the caller div
 from jaxtyping import Float, Int
 
 from lazarus_models.backend import mx, nn
-from lazarus_train.objectives.preference_losses import Metrics, log_sigmoid, wins
+from lazarus_train.objectives.losses.preference_losses import Metrics, log_sigmoid, wins
 
 
 def bradley_terry(

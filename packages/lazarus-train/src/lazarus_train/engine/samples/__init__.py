@@ -1,0 +1,1 @@
+"""What the model in training writes or draws at evaluations."""
