@@ -29,7 +29,9 @@ same_typer = pytest.mark.skipif(
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line.json").read_text("utf-8"))
 """Options, settings and refusals of the training commands before their options were made from the settings."""
-NEW = {"--config", "--set", "--print-config", "--json", "--sample-images", "--label-dropout"}
+NEW = {"--config", "--set", "--print-config", "--json"}
+LATER = {"--sample-images", "--label-dropout"}
+"""Options of settings that are younger than the golden lists."""
 BASE = 'model = "m"\ndata = "d.jsonl"\noutput = "o"\nbatch_plan = "p"\n'
 
 
@@ -101,7 +103,7 @@ def test_every_option_is_made_from_a_setting_and_none_is_lost(command):
     ]
     before = GOLDEN["options"][command.name]
     assert [each for each in before if each not in shown] == []
-    assert {each["names"][-1] for each in shown if each not in before} <= NEW
+    assert {each["names"][-1] for each in shown if each not in before} <= NEW | LATER
     for each in params:
         if each.opts[-1] not in NEW:
             option = made[each.opts[-1]]

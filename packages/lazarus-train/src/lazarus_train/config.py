@@ -270,8 +270,17 @@ class TrainConfig(BaseModel):
             "fast_nondeterministic",
             "recomputes",
         }
-        return without_defaults(self.model_dump(mode="json", include=decisive))
+        return _as_earlier(without_defaults(self.model_dump(mode="json", include=decisive)))
 
     def to_record(self) -> JSON:
-        """The settings as a run's record has them: kernel settings at their defaults are left out, as in earlier versions."""
-        return without_defaults(self.model_dump(mode="json"))
+        """The settings as a run's record has them: younger settings at their defaults are left out, as in earlier versions."""
+        return _as_earlier(without_defaults(self.model_dump(mode="json")))
+
+
+def _as_earlier(members: JSON) -> JSON:
+    """Settings without those of images that are not set, so that records keep the form of earlier versions."""
+    objective = {
+        name: each for name, each in members["objective"].items() if name != "label_dropout" or each is not None
+    }
+    others = {name: each for name, each in members.items() if name != "sample_images" or each is not None}
+    return others | {"objective": objective}
