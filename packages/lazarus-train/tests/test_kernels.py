@@ -228,7 +228,7 @@ REWARD = "def vowels(prompt, completion, row):\n    return sum(each in 'aeiou' f
 
 @pytest.mark.device
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", thinned(OBJECTIVES, ["preference", "classification"]))
+@pytest.mark.parametrize("kind", thinned(OBJECTIVES, ["causal", "classification"]))
 def test_six_gradients_of_an_objective_are_equal_and_have_no_scattered_sum(gpu, setup, kind):
     """`ScatterAxis` is no such sum: a label has a place of its own."""
     rows, settings = OBJECTIVES[kind]
