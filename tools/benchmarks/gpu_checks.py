@@ -155,10 +155,12 @@ def gradients() -> Found:
     from lazarus_models.backend import mx
     from lazarus_models.trees import evaluate
     from lazarus_train.data.batches import Batch
+    from lazarus_train.devices import prepare_device
     from lazarus_train.engine.gradients import MEANS, LossGradients
     from lazarus_train.engine.loss import make_loss_fn
     from lazarus_train.objectives.causal import CausalObjective
 
+    prepare_device()  # chooses the kernels of training
     model = lazarus_models.load(DATA / "models/stories260k").model
     model.train()
     shape = (7, 1024) if IS_GPU else (2, 64)
