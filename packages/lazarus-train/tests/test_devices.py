@@ -168,6 +168,12 @@ def test_a_step_is_logged_while_the_device_computes_the_next_one(setup, as_gpu, 
     assert events == ["begin", "read", "begin", 1, "read", "begin", 2, "read", "begin", 3, "read", 4]
     train(setup.config("saved", **{**settings, "save_every": 2}))  # waits for every second step
     assert setup.fingerprints("once") == setup.fingerprints("saved")
+    saved = sorted(path.name for path in (setup.folder / "saved/checkpoints").glob("step-*"))
+    assert [int(name.partition("-")[2]) for name in saved] == [2, 4]
+    as_gpu(False)
+    train(setup.config("plain", **settings))
+    ours, plain = [mx.load(str(setup.folder / name / "final/ema/model.safetensors")) for name in ("once", "plain")]
+    assert all(mx.allclose(ours[name], plain[name], rtol=1e-4, atol=1e-5) for name in plain)
 
 
 @pytest.mark.thorough
