@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_cli.recipes import Reads, RecipeFolder, Stage, StageSettings, check_lock, run_recipe
+from lazarus_cli.recipes.digests import Digests
 from lazarus_cli.recipes.errors import Drifted, RecipeError
 from lazarus_cli.recipes.lock import read_lock
 from lazarus_cli.recipes.recipe import Recipe, RecipeSettings, StageNode
@@ -194,16 +195,27 @@ def test_a_changed_output_is_named_until_it_is_put_back_or_forced(tmp_path, dama
     assert not (folder.stage("s1") / "more.txt").exists()
 
 
-def test_the_same_size_and_time_do_not_hide_a_change(tmp_path):
-    toys, folder = chain(tmp_path)
-    run_recipe(toys, folder)
-    for name in ("s1", "s2"):
-        file = folder.stage(name) / "out.txt"
-        times = file.stat()
-        file.write_text("x" * times.st_size)
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with pytest.raises(RecipeError, match=r"out\.txt was changed"):
-        run_recipe(toys, folder)
+def test_the_cache_answers_for_unchanged_files_and_the_same_size_and_time_do_not_hide_a_change(tmp_path):
+    file, cache = tmp_path / "a.txt", tmp_path / "digests.json"
+    file.write_text("one")
+    first = Digests(cache, settled_s=-1)
+    assert first.file(file) == hashlib.sha256(b"one").hexdigest()
+    first.save()
+    cache.write_text(cache.read_text().replace(first.file(file), "f" * 64))
+    assert Digests(cache).file(file) == "f" * 64  # nothing was read
+    times = file.stat()
+    file.write_text("two")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert Digests(cache).file(file) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_file_that_changed_just_now_gets_no_entry(tmp_path):
+    file, cache = tmp_path / "a.txt", tmp_path / "digests.json"
+    file.write_text("one")
+    digests = Digests(cache, settled_s=3600)
+    digests.file(file)
+    digests.save()
+    assert not cache.exists()
 
 
 def test_limits_choose_the_stages(tmp_path):

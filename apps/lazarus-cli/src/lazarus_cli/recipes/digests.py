@@ -32,10 +32,11 @@ class Digests:
 
     Args:
         cache: File of the cache; None for none.
+        settled_s: Age in seconds from which a file gets an entry.
     """
 
-    def __init__(self, cache: Path | None = None) -> None:
-        self._cache = cache
+    def __init__(self, cache: Path | None = None, settled_s: float = SETTLED_S) -> None:
+        self._cache, self._settled_s = cache, settled_s
         self._known: dict[str, Any] = _read_cache(cache) if cache is not None and cache.is_file() else {}
         self._is_changed = False
 
@@ -53,7 +54,7 @@ class Digests:
         with open_file(path) as stream:
             found: Any = stream  # an unbuffered or buffered file
             digest = hashlib.file_digest(found, "sha256").hexdigest()
-        if _state(path) == state and time.time() - max(state[2], state[3]) / 1e9 > SETTLED_S:
+        if _state(path) == state and time.time() - max(state[2], state[3]) / 1e9 > self._settled_s:
             self._known[name] = [*state, digest]
             self._is_changed = True
         return digest
