@@ -74,11 +74,32 @@ model = "sft"
 prompts = ["1+1?"]
 max_new_tokens = 4
 
+[scores]
+type = "evaluate"
+model = "sft"
+reference = "pretrain"
+tasks = [
+    { kind = "perplexity", data = "corpus.validation", limit = 2 },
+    { kind = "forgetting", name = "forgotten", data = "corpus.validation", old_data = "corpus.validation", limit = 2 },
+]
+
 [profiles.short.pretrain]
 max_steps = 1
 """
 STAGES = [
-    *("corpus", "tokenizer", "chat_lengths", "lengths", "model", "chat_plan", "plan", "pretrain", "sft", "answer"),
+    *(
+        "corpus",
+        "tokenizer",
+        "chat_lengths",
+        "lengths",
+        "model",
+        "chat_plan",
+        "plan",
+        "pretrain",
+        "sft",
+        "answer",
+        "scores",
+    ),
 ]
 
 
@@ -122,7 +143,7 @@ def test_one_document_changes_exactly_the_stages_downstream(copied):
     lock = (copied / "out" / "lazarus.lock").read_bytes()
     with (copied / "chats.jsonl").open("a") as stream:
         stream.write('{"prompt": "0+0?", "completion": "0"}\n')
-    assert ran(copied) == ["chat_lengths", "chat_plan", "sft", "answer"]
+    assert ran(copied) == ["chat_lengths", "chat_plan", "sft", "answer", "scores"]
     assert (copied / "out" / "lazarus.lock").read_bytes() != lock
     assert ran(copied, ["answer.max_new_tokens=5"]) == ["answer"]
 
@@ -246,6 +267,17 @@ BAD = {
         'phases = [{ sources = ["lengths"], weight = [1] }]',
         r"recipe.toml:22: `plan.phases.0.weight` is unknown; did you mean `weights`",
     ),
+    "unknown task": (
+        'kind = "forgetting"',
+        'kind = "forgeting"',
+        r"recipe.toml:\d+: `scores.tasks.1.kind` is 'forgeting': give one of perplexity, choice",
+    ),
+    "no reference": ('reference = "pretrain"', "", r"\[scores\] the task forgetting needs `reference`"),
+    "two tasks of one name": (
+        'name = "forgotten"',
+        'name = "perplexity:corpus.validation"',
+        "two `tasks` have the name",
+    ),
     "bad profile": ("[profiles.short.pretrain]", "[profiles.short.pretrian]", "no setting `pretrian"),
     "profile of another form": (
         "[profiles.short.pretrain]\nmax_steps = 1",
@@ -309,7 +341,7 @@ def test_the_commands(copied):
     again = commands.run([*LAZARUS, "run", "recipe.toml", "-o", "out", "--json"], cwd=copied)
     assert [each["done"] for each in json.loads(again.stdout)["stages"]] == ["unchanged"] * len(STAGES)
     lock = [*LAZARUS, "lock", "recipe.toml", "-o", "out"]
-    assert commands.run([*lock, "--check"], cwd=copied).stdout == "out/lazarus.lock: 10 stages agree\n"
+    assert commands.run([*lock, "--check"], cwd=copied).stdout == "out/lazarus.lock: 11 stages agree\n"
     drifted = commands.run([*lock, "--check", "--set", "sft.max_steps=3"], cwd=copied)
     assert (drifted.returncode, drifted.stdout) == (1, "")
     assert "stage `sft`: `settings.max_steps` was 2, is now 3 [LC-E221]" in drifted.stderr
@@ -335,7 +367,7 @@ def test_shipped_recipes_are_valid_with_and_without_their_optional_data(name):
     tree = tomllib.loads((SHIPPED / f"{name}.toml").read_text("utf-8"))
     needed = ["text", "chats"] if name == "quick" else ["quality", "diverse"]
     few = load_recipe(name, [f"data.{each}=nowhere" for each in needed])
-    extra = ["preferences"] if name == "quick" else ["chats", "preferences"]
+    extra = ["preferences", "test"] if name == "quick" else ["chats", "preferences"]
     for profile in (None, *tree.get("profiles", {})):
         whole = load_recipe(name, [f"data.{each}=nowhere" for each in (*needed, *extra)], profile)
         assert len(whole.stages) == len(tree.keys() - {"description", "seed", "profiles"}) and not whole.left_out

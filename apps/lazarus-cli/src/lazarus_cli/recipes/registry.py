@@ -24,6 +24,7 @@ BUILT_IN = {
     "pretrain": "lazarus_cli.recipes.stages.pretrain:PretrainStage",
     "sft": "lazarus_cli.recipes.stages.sft:SftStage",
     "dpo": "lazarus_cli.recipes.stages.dpo:DpoStage",
+    "evaluate": "lazarus_cli.recipes.stages.evaluate:EvaluateStage",
     "answer": "lazarus_cli.recipes.stages.answer:AnswerStage",
 }
 
