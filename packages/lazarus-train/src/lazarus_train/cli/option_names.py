@@ -51,7 +51,7 @@ _HEADINGS = {
     "Objective": ("objective", "neftune_alpha", "control"),
     "Evaluation": ("eval_data", "eval_every", "sample_prompts", "early_stop"),
     "Checkpoints": ("save_every", "keep_checkpoints", "resume"),
-    "Output": ("output", "log_to"),
+    "Output": ("output", "log_to", "profile"),
 }
 """Settings and tables of settings under each heading of the help; a setting of its own goes before its table."""
 PLANNING, FRESH = "With --build-plan: ", "For random weights: "
@@ -97,7 +97,7 @@ def shared_options() -> list[Option]:
         *_named_in("optimizer", "schedule", "warmup_steps", "decay_steps", "beta1", "beta2", "epsilon", "momentum"),
         *_named_in("optimizer", "weight_decay", "max_grad_norm"),
         *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "recomputes", "micro_rows", "seed"),
-        *_named("eval_data", "eval_every", "sample_prompts", "log_to"),
+        *_named("eval_data", "eval_every", "sample_prompts", "log_to", "profile"),
         Option(
             ("early_stop", "patience"),
             ("--patience",),

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lazarus_plan.format import encode_step
 from lazarus_plan.plan import Step
 from lazarus_plan.report import StepMixture, count_mixture
 from lazarus_train.callbacks.base import SILENT, Watcher
+from lazarus_train.callbacks.profiling import OFF, Profiler
 from lazarus_train.callbacks.reports import StepReport
 from lazarus_train.config import TrainConfig
 from lazarus_train.data.batches import row_digests
@@ -28,6 +30,7 @@ from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.memory import check_weights_fit
 from lazarus_train.engine.policy.on_policy import BETA
+from lazarus_train.engine.profiling import profiled_batches, profiled_device
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
 from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, compute_gradients
@@ -59,7 +62,7 @@ class RunResult:
     data_head: str
 
 
-def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT) -> RunResult:
+def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT, profiler: Profiler = OFF) -> RunResult:
     """Trains a model on a batch plan.
 
     Args:
@@ -67,6 +70,8 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         resume: `auto` continues from the newest checkpoint in the output folder, or starts if there is none. `none`
             starts and replaces an earlier run in the folder. A path continues from that checkpoint.
         watcher: Callbacks; they may stop the run. Each process of a run has its own.
+        profiler: Measures where the time and the memory of some steps go, and writes it into the run's folder. The
+            weights are the same.
 
     Raises:
         CorruptPlan: The plan is inconsistent.
@@ -89,7 +94,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):
         watcher.on_warning(f"warning: {line}")
-    setup = Setup.of(config, inputs, watcher, processes)
+    setup = Setup.of(config, inputs, watcher, processes, profiler)
     folder = setup.folder
     folder.check_is_ours()
     with folder.held(by_this=processes.is_first), naming(folder.path, keep=True):
@@ -100,7 +105,11 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         at = None if stored is None else (str(checkpoint), stored.sealed.digest)
         processes.check_same(plan=inputs.plan.plan_id, settings=config.resume_key(), checkpoint=at)
         run = start_run(setup) if checkpoint is None or stored is None else restore_run(setup, checkpoint, stored)
-        return _Loop(run).follow_plan()
+        try:
+            return _Loop(run).follow_plan()
+        finally:
+            if processes.is_first:
+                profiler.write(folder.path)
 
 
 class _Loop:
@@ -117,6 +126,7 @@ class _Loop:
         self._inputs = run.setup.inputs
         self._processes = run.setup.processes
         self._watcher = run.setup.watcher
+        self._profiler = run.setup.profiler
         self._epochs = epochs_by_step(run.setup.inputs.plan, run.setup.inputs.dataset)
         done = run.log.next_step
         self._last = done if done and self._overfits() else run.setup.last
@@ -125,6 +135,8 @@ class _Loop:
         """Trains the remaining steps and writes the trained model."""
         log, plan, processes = self._run.log, self._inputs.plan, self._processes
         done = log.next_step
+        if self._profiler.is_wanted:
+            self._profiler.use(profiled_device())
         self._watcher.on_start(self._inputs.checked, done, self._last)
         self._restore_policy(done)
         if is_due(self._config, done, self._last) and not self._run.evaluator.run(done):
@@ -141,7 +153,8 @@ class _Loop:
         for share, mixture in zip(cursor, mixtures, strict=False):
             if share.step.index >= self._last:
                 break
-            self._after(self._step(share, mixture))
+            with self._profiler.step(share.step.index + 1):
+                self._after(self._step(share, mixture))
         self._check_weights(log.next_step)
         if processes.is_first:
             log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
@@ -165,8 +178,10 @@ class _Loop:
         report = self._learn(share, rate) if self._run.on_policy is None else self._learn_on_policy(step, rate)
         report = replace(report, mixture=mixture)
         units = int(self._inputs.units[step.index])
-        digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
-        self._run.log.step(report, self._run.objective.unit, units, digest)
+        with self._profiler.phase("row digests"):
+            digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
+        with self._profiler.phase("log"):
+            self._run.log.step(report, self._run.objective.unit, units, digest)
         self._watcher.on_step(report)
         return report.step
 
@@ -174,8 +189,9 @@ class _Loop:
         """Updates the weights by the rows of a step."""
         began, step = time.perf_counter(), share.step
         gradients = self._gradients(share, int(self._inputs.units[step.index]))
-        self._update(gradients, rate)
-        self._average(step.index + 1)
+        with self._profiler.phase("optimizer"):
+            self._update(gradients, rate)
+            self._average(step.index + 1)
         return StepReport(
             step=step.index + 1,
             loss=gradients.loss,
@@ -201,7 +217,8 @@ class _Loop:
                 )
             self._update(gradients, rate)
 
-        learned = on_policy.step(step, apply)
+        with self._profiler.phase("answers and updates"):
+            learned = on_policy.step(step, apply)
         self._average(step.index + 1)
         self._run.log.rollouts([each.to_json() for each in learned.rollouts])
         return StepReport(
@@ -234,7 +251,8 @@ class _Loop:
         run, step = self._run, share.step
         mx.random.seed(step_seed(self._config.seed, step.index, self._processes.rank))  # for dropout
         statistics = run.statistics.of_step(share)
-        batches = (run.batches.micro_batch(rows, step, statistics) for rows in share.micro_batches if rows)
+        made = (run.batches.micro_batch(rows, step, statistics) for rows in share.micro_batches if rows)
+        batches = profiled_batches(self._profiler, made) if self._profiler.is_active else made
         limit = self._config.optimizer.max_grad_norm
         found = compute_gradients(run.replicas, run.gradients, batches, units, limit, processes=self._processes)
         if not math.isfinite(found.loss) or not math.isfinite(found.norm):
@@ -257,13 +275,15 @@ class _Loop:
     def _after(self, done: int) -> None:
         """Evaluates and saves when due; stops on request."""
         config = self._config
-        is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
+        with self._profiler.phase("evaluation") if is_due(config, done, self._last) else nullcontext():
+            is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
         stops = is_given_up or (not is_last and self._processes.any(self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
-            self._save(done)
+            with self._profiler.phase("checkpoint"):
+                self._save(done)
         if overfits:
             self._watcher.on_warning(
                 f"stopped after step {done}: the held-out loss rises while the training loss falls"
