@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bad_lines
@@ -84,9 +85,16 @@ def make_inputs(folder: Path) -> None:
     ):
         commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
     commands.run([sys.executable, "-c", ROUTED], cwd=folder, check=True)
+    (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
+    (folder / "eval.toml").write_text('[[task]]\nkind = "perplexity"\ndata = "texts.jsonl"\n', "utf-8")
+    evaluate = ["eval", "run", "-m", "model", "--tasks", "eval.toml", "-o", "evaluated.json"]
+    commands.run([sys.executable, "-m", "lazarus_cli", *evaluate], cwd=folder, check=True)
     (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": "q"}]), "utf-8")
     ablation = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
     (folder / "ablation.json").write_text(json.dumps(ablation), "utf-8")
+    np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
+    images = ["data", "images", "prepare", "images.npz", "-o", "images.jsonl"]
+    commands.run([sys.executable, "-m", "lazarus_cli", *images], cwd=folder, check=True)
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]

@@ -15,7 +15,11 @@ ROOT = documents.ROOT
 DOCUMENTS = list(dict.fromkeys([*documents.GUIDES, *documents.READMES]))
 LONG = [
     documents.ROOT / "README.md",
-    *(documents.DOCS / f"{name}.md" for name in ("batching", "inference", "training")),
+    *(
+        documents.DOCS / f"{name}.md"
+        for name in ("batching", "getting-started", "inference", "introspection", "training")
+    ),
+    *(documents.ROOT / f"packages/lazarus-{name}/README.md" for name in ("introspect", "train")),
 ]
 """Documents whose blocks take longest. The default run plays them where they were changed since the last commit."""
 REASONS = (
@@ -51,6 +55,7 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.every_parameter
 @pytest.mark.parametrize(
     "document",
     suite.thinned(DOCUMENTS, [each for each in DOCUMENTS if each not in LONG or each in documents.uncommitted()]),

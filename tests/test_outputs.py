@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import numpy as np
 import pytest
 import typer
 
@@ -33,13 +34,15 @@ APPS = {
     "corpus": "lazarus_corpus.cli.app:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
+    "run": "lazarus_cli.recipes.cli:run",
+    "lock": "lazarus_cli.recipes.cli:lock",
     "status": "lazarus_cli.operations.status:status",
     **{
         name: f"lazarus_cli.operations.{name}:{name}"
         for name in ("cleanup", "backup", "restore", "push", "pull", "remote")
     },
 }
-WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif", "items"}
 READ = {
     *(
         "plan",
@@ -78,8 +81,8 @@ READ = {
     "python",
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
-    *("direction", "files"),
-    *("folder", "used_in", "source", "recipe"),
+    *("direction", "files", "source", "reports", "thresholds", "fail_below"),
+    *("folder", "used_in", "recipe"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]
@@ -98,6 +101,8 @@ COMMANDS: dict[str, list[str]] = {
     "tokenkit encode": ["-t", "byte", *DATA, "-o", "@"],
     "tokenkit doctor": ["-t", "model", "--fix", "@"],
     "tokenkit lengths build": ["-t", "byte", *DATA, "-o", "@"],
+    "tokenkit images prepare": ["images.npz", "-o", "@"],
+    "tokenkit images grid": ["images.jsonl", "-o", "@"],
     "tokenkit samples prepare": ["data.jsonl", "-o", "@"],
     "tokenkit train bpe": [*DATA, "-v", "260", "-o", "@"],
     "tokenkit train sentencepiece": [*DATA, "-v", "300", "-o", "@"],
@@ -110,6 +115,9 @@ COMMANDS: dict[str, list[str]] = {
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
+    "models eval run": ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "@"],
+    "models eval compare": ["-m", "model", "--against", "model", "-t", "perplexity=texts.jsonl", "--items", "@"],
+    "models eval report": ["evaluated.json", "-o", "@"],
     "models bench": ["model", "--prompt-tokens", "2", "--new-tokens", "2", "--repeats", "1", "--html", "@"],
     **{
         f"introspect {name}": ["-m", "model", *words, "--raw", "--html", "@"]
@@ -176,6 +184,7 @@ COMMANDS: dict[str, list[str]] = {
     "backup backup": ["plan", "-o", "@"],
     "restore restore": ["copy", "-o", "@"],
     "pull pull": ["copy", "-o", "@"],
+    "run run": ["recipe.toml", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -194,11 +203,12 @@ FOLDERS = {
         "train sweep",
     ),
     *("backup backup", "restore restore", "pull pull"),
-    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
+    *("quickstart quickstart", "run run", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 ABLATION = {"analysis": "moe ablate", "provenance": {"model": "model"}, "prompt": "a", "experts": []}
 """A result that `circuit export` draws."""
+RECIPE = 'data.rows = "data.jsonl"\n[tokenizer]\nkind = "char"\ndata = ["rows"]\n'
 ALIKE = {each for each in COMMANDS if each.startswith("introspect ")} - {
     "introspect analyze",
     "introspect moe route",
@@ -263,10 +273,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n', "utf-8")
     labelled = [{"prompt": f"{who} was {word}", "label": word[0]} for who in "abcdefgh" for word in ("sad", "glad")]
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, "utf-8")
+    (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
+    np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        assert call("tokenkit images prepare", ["images.npz", "-o", "images.jsonl"]) == 0
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
+        words = ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "evaluated.json"]
+        assert call("models eval run", words) == 0
         said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
         said |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260}
         save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), Path("routed"))

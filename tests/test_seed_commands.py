@@ -25,9 +25,6 @@ import suite
 LINES = Path(__file__).with_name("seed_commands.txt").read_text("utf-8").splitlines()
 NEEDS_REAL_DATA = ("gpt-4",)
 """Names that only the rank files of the real data can open offline."""
-THOROUGH = ("gpt-4", "--num-samples 1000", "-c function_call")
-"""Lines of a thorough run: an encoding takes four seconds to convert, 1,000 rows are measured, or seven ablations are
-made. The default run has a shorter line of each of these commands."""
 ASKED = (
     *("smollm2-360m", "granite-3.1-2b", "gemma-3-1b", "tinyllama", "gemma-3-4b", "llama-4-scout", "starcoder2-3b"),
     "functiongemma",
@@ -237,6 +234,7 @@ def lazarus(words: list[str]) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("puzzle_server")
 def test_every_line_runs_as_it_is_written(folder: Path | None):
     table: list[tuple[str, str]] = []
@@ -245,9 +243,6 @@ def test_every_line_runs_as_it_is_written(folder: Path | None):
         words = shlex.split(line)
         if folder is None and any(name in line for name in NEEDS_REAL_DATA):
             table.append(("needs the real data", line))
-            continue
-        if not suite.is_thorough() and any(part in line for part in THOROUGH):
-            table.append(("runs with --thorough", line))
             continue
         for begin, prepare in BEFORE.items():
             if line.startswith(begin):
@@ -262,7 +257,7 @@ def test_every_line_runs_as_it_is_written(folder: Path | None):
     print(*(f"{state:<38}{line}" for state, line in table), sep="\n")
     print(f"{runs} of {len(LINES)} lines run")
     assert failed == []
-    assert runs == (57 if not suite.is_thorough() else 59 if folder is None else 61)
+    assert runs == (59 if folder is None else 61)
     if folder is not None:
         assert "hello" in lazarus(shlex.split('lazarus tokenizer vocab -t "gpt2" --search "hello"'))[1]
     assert len(Path("data/lazarus/train.jsonl").read_bytes().splitlines()) == 400

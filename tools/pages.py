@@ -69,6 +69,10 @@ def _inputs(steps: int) -> list[str]:
             f"introspect probe -m model -d labelled.jsonl --raw --permutations 19 --direction {name} -o {name}.json"
             for name in ("lda", "ridge")
         ),
+        *(
+            f"eval run -m {model} -t perplexity=texts.jsonl -o {name}.json"
+            for name, model in (("first", "model"), ("second", "other"))
+        ),
         f"{train} --sample-prompt 'How much is 3 and 4?' --learning-rate 3e-3 -o fast",
         f"{train} --learning-rate 3e-4 -o slow",
     ]
@@ -101,6 +105,9 @@ def _pages() -> list[Page]:
         add("lazarus_tokenkit.analysis.page", f"tokenizer-{name}", command, "byte", "rows.jsonl")
     infer = "bench infer model --batch-sizes 1,2 --prompt-tokens 8,16 --new-tokens 4 --repeats 3 --html"
     add("lazarus_models.cli.benchmarking", "bench-infer", infer, "model")
+    add("lazarus_models.evaluation.page", "evaluation", "eval report first.json --format html -o", "first")
+    series = "eval report first.json second.json --format html -o"
+    add("lazarus_models.evaluation.page", "evaluations", series, "first", "second")
     for name, command in {
         "analyze": "-m model -p 'How much is it?' --track '3,4' --raw",
         "compare": "-m1 model -m2 other -p 'How much is it?' --track '3' --raw",
@@ -162,6 +169,8 @@ def build(folder: Path, run: Run, *, rows: int = 60, steps: int = 40, is_real: b
         text = "".join(json.dumps({"prompt": question, "completion": answer}) + "\n" for question, answer in part)
         (folder / f"{name}.jsonl").write_text(text, "utf-8")
     labelled = [{"prompt": f"{who} was {word}", "label": word} for who in "abcdefgh" for word in ("sad", "glad")]
+    texts = [{"text": question} for question, _ in problems[:4]]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts), "utf-8")
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     _save_routed(folder / "routed")
     for command in [*_inputs(steps), *(page.command for page in PAGES)]:

@@ -20,7 +20,7 @@ from lazarus_core.cli_app import Alias, Deferred, deferred_of
 
 OWN = {"lazarus_gym": "lazarus_gym.cli:app", "lazarus_introspect": "lazarus_introspect.cli:app"}
 """Command lines of packages whose commands `lazarus` does not mount, or not all of them."""
-WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "items"}
 """Names of parameters that take a path to write; every other path is read."""
 HUGE = str(10**30)
 LARGE = str(2**53)
@@ -104,6 +104,8 @@ NAMED = {
         for what in ("weight", "activation")
         for side in ("first", "second")
     },
+    ("data", "images", "prepare", "source"): "images.npz",
+    ("data", "images", "grid", "data"): "images.jsonl",
     ("tokenizer", "templates", "show", "name"): "chatml",
     ("tokenizer", "templates", "validate", "name"): "chatml",
     ("tokenizer", "templates", "apply", "name"): "chatml",
@@ -127,6 +129,9 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("data", "corpus", "build"): (corpus := {"data": "data.jsonl", "text_field": "completion"}),
     ("data", "corpus", "analyze"): corpus,
     ("data", "corpus", "dedup"): corpus,
+    ("eval", "run"): (evaluating := {"tasks": "eval.toml", "model": "model"}),
+    ("eval", "compare"): evaluating | {"against": "model"},
+    ("eval", "report"): {"reports": "evaluated.json"},
     ("bench", "infer"): {"new_tokens": "2", "repeats": "1", "prompt_tokens": "4", "batch_sizes": "1"},
     ("bench",): {"data": "data.jsonl", "steps": "1", "num_samples": "8", "token_budget": "512", "output": "made/new"},
     ("infer",): {"model": "model", "prompt": "hello", "max_tokens": "1"},

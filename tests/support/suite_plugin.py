@@ -7,7 +7,9 @@ runs every test: all steps of a law, all parameters, all Hypothesis examples, ea
 import os
 import shutil
 import signal
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -75,11 +77,31 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(cores, MAX_WORKERS)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker whether it takes three parameters of a test: it does not see how pytest was called."""
+    node.workerinput["takes_few"] = takes_few(node.config)
+
+
+def takes_few(config: pytest.Config) -> bool:
+    """Whether a test with many parameters runs with three of them: in a default run that names no folder, file or test."""
+    if hasattr(config, "workerinput"):
+        return config.workerinput["takes_few"]
+    return not suite.is_thorough() and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what is marked `thorough`, unless that was asked for."""
+    """Leaves out what is marked `thorough`, unless that was asked for, and parameters of tests in a run of everything."""
     if suite.is_thorough():
         return
-    left_out = [item for item in items if item.get_closest_marker("thorough")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    kept = [item for item in items if not item.get_closest_marker("thorough")]
+    if takes_few(config):
+        tests = defaultdict[str, list[pytest.Item]](list)
+        for item in kept:
+            tests[item.nodeid.partition("[")[0]].append(item)
+        few = {item for same in tests.values() for item in suite.chosen(same)}
+        kept = [item for item in kept if item in few or item.get_closest_marker("every_parameter")]
+    taken = {*kept}
+    if len(taken) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in taken])
+        items[:] = kept

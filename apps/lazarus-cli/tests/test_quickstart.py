@@ -25,6 +25,7 @@ def done(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_both_runs_and_the_answer_are_there(done):
     cwd, printed = done
     folder = cwd / "quick start"
@@ -36,6 +37,7 @@ def test_both_runs_and_the_answer_are_there(done):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_model_has_learnt_something(done):
     cwd, _ = done
     lines = [json.loads(line) for line in (cwd / "quick start/run-straight/metrics.jsonl").read_text().splitlines()]
@@ -43,6 +45,7 @@ def test_the_model_has_learnt_something(done):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_every_printed_command_does_what_it_says(done):
     """All but training again: into a second folder, with equal results."""
     cwd, printed = done
@@ -73,6 +76,7 @@ def without_varying(text):
     return re.sub(r"\b[0-9a-f]{16}\b", "DIGEST", re.sub(r"\bstep \d+", "step N", text)).splitlines()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "apps/lazarus-cli/docs/getting-started.md"])
 def test_the_pages_show_what_it_prints(done, page):

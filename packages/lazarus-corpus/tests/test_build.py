@@ -403,6 +403,7 @@ def test_settings_name_their_place(tmp_path: Path):
     assert CorpusSettings.model_fields.keys() >= {"sources", "cleaning", "filters", "dedup", "contamination", "split"}
 
 
+@pytest.mark.thorough
 def test_environment_has_no_influence(rows: list[dict[str, Any]], tmp_path: Path):
     path = write(tmp_path / "d.jsonl", rows[:60])
     found: list[dict[str, bytes]] = []

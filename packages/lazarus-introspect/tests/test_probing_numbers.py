@@ -161,6 +161,7 @@ def test_a_rare_class_is_not_overruled():
 
 
 @pytest.mark.parametrize("settings", [{"uneven": False}, {"uneven": True}, {"numeric": True}])
+@pytest.mark.thorough
 def test_permuted_labels_give_chance_at_the_stated_rate(settings):
     """200 sets of random labels: p <= 0.1 in a share of 0.1, within 3.5 standard errors."""
     rng = np.random.default_rng(4)

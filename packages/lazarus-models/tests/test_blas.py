@@ -61,6 +61,6 @@ def test_a_slow_blas_is_warned_of_once_and_off_is_not():
 
 @pytest.mark.slow
 def test_openblas_is_what_mlx_multiplies_with(openblas):
-    code = "from lazarus_models.ops.cpu.doctor import measure_gflops as m; print(m())"
+    code = "from lazarus_models.doctor.products import measure_gflops as m; print(m())"
     fast, slow = (float(python(code, LAZARUS_BLAS=wanted)[1]) for wanted in ("", "off"))
     assert fast > 2 * slow  # 120 against 8 GFLOP/s on a quiet core

@@ -11,9 +11,7 @@ from typer.testing import CliRunner
 import commands
 from lazarus_core.errors import LazarusError
 from lazarus_models import save
-from lazarus_models.backend import mx
 from lazarus_models.cli.app import app
-from lazarus_models.ops.cpu import doctor
 
 
 def command(*arguments):
@@ -144,16 +142,6 @@ def test_info_reads_headers_only(tiny_directory):
     assert (said["family"], said["layers"], said["dtype"]) == ("llama", 2, "F32")
     assert said["parameters"] == 64 * said["vocab_size"] + 2 * (4 * 64 * 64 + 3 * 64 * 176 + 128) + 64
     assert "parameters" in invoke("info", "--model", tiny_directory).stdout
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="tells of a CPU")
-def test_a_gpu_that_mlx_does_not_use_is_told(monkeypatch, tmp_path):
-    driver = tmp_path / "version"
-    monkeypatch.setattr(doctor, "NVIDIA_DRIVER", driver)
-    assert "NVIDIA" not in doctor.diagnose().advice
-    driver.touch()
-    assert "`uv pip uninstall mlx-cpu`" in doctor.diagnose().advice
 
 
 def test_doctor_names_the_blas_and_its_speed():

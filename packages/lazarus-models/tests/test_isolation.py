@@ -68,6 +68,7 @@ def ask(*words):
     return CliRunner().invoke(app, ["serve", *map(str, words)])
 
 
+@pytest.mark.thorough
 def test_the_command_prints_a_table_and_ends_with_1_when_an_answer_leaks(stories, monkeypatch):
     right = ask("--model", stories.path, "--self-test", 7)
     assert (right.exit_code, "7 of 7 equal" in right.stdout) == (0, True)

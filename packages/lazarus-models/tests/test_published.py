@@ -82,6 +82,7 @@ def test_the_printed_commands_are_commands(monkeypatch, stories, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_every_family_generates_without_a_download():
     rows = [json.loads(line) for line in invoke("examples", "--test-tiny", "--json").stdout.splitlines()]
     assert [row["family"] for row in rows] == sorted(set(ModelFamilyType) - {ModelFamilyType.COMPOSED})
@@ -122,6 +123,7 @@ def script(path, *arguments, cwd=None):
         3,
     ),
 )
+@pytest.mark.thorough
 def test_an_example_offline_or_without_arguments_is_a_line_and_exit_2(path, arguments, tmp_path):
     done = script(path, *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr

@@ -29,6 +29,7 @@ def text(stories, data):
     return [1, *story.ids]
 
 
+@pytest.mark.thorough
 def test_eight_bits_tell_the_same_story_and_cost_less_than_a_percent(fresh, text):
     before = perplexity(fresh, text)
     plain = generate(fresh, "", GenerationConfig(max_new_tokens=40), raw=True).text

@@ -51,6 +51,7 @@ FAMILIES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", thinned(FAMILIES, ["gemma3_text", "granitemoe", "mamba"]))
+@pytest.mark.thorough
 def test_a_larger_model_computes_what_mlx_lm_computes(family, byte_tokenizer, tmp_path):
     import mlx_lm
     from mlx_lm.generate import generate_step

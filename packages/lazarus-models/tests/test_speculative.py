@@ -16,6 +16,7 @@ from suite import examples
     temperature=st.sampled_from([0.0, 0.3, 1.0]),
     penalty=st.sampled_from([0.0, 0.7]),
 )
+@pytest.mark.thorough
 def test_the_text_is_the_large_models_own(stories, drafts, ahead, tokens, seed, temperature, penalty):
     config = GenerationConfig(max_new_tokens=tokens, temperature=temperature, seed=seed, frequency_penalty=penalty)
     prompt = [1, 403, 407]

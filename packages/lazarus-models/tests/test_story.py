@@ -75,6 +75,7 @@ def test_with_an_adapter_merged_and_unmerged(own):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_in_eight_bits(own, data):
     """The text goes on otherwise after its first paragraph: two tokens were nearly as likely. The bar is perplexity."""
     verses = (data / "datasets/text/tinyshakespeare.txt").read_text(encoding="utf-8")

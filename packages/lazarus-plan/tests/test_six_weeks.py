@@ -478,6 +478,7 @@ def test_a_fork_gets_a_summary_and_is_green(repo: Any, action: Callable[..., Run
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_action_fetches_the_base_of_a_shallow_checkout(repo: Any, action: Callable[..., Run], tmp_path: Path):
     base = repo.git("rev-parse", "HEAD").stdout.strip()
     append_100(repo)
@@ -495,6 +496,7 @@ def test_the_action_fetches_the_base_of_a_shallow_checkout(repo: Any, action: Ca
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_action_installs_into_an_environment_of_its_own(tmp_path: Path):
     step = yaml.safe_load((PACKAGE / "action.yml").read_text("utf-8"))["runs"]["steps"][0]
     done = subprocess.run(

@@ -57,6 +57,7 @@ def fresh(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_kept_conversion_is_the_tokenizer_that_was_converted(
     fresh: Path, real_data: Path, fuzz_texts: list[str], monkeypatch: pytest.MonkeyPatch
 ):

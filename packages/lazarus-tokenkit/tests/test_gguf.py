@@ -27,6 +27,7 @@ def text(real_data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama2", "gpt2"])
+@pytest.mark.thorough
 def test_a_published_tokenizer_survives_the_format(real_data, text, name):
     original = load_tokenizer(real_data / "tokenizers" / name)
     read = tokenizer_from_gguf(gguf_vocabulary(original, original.vocab_size), "read")

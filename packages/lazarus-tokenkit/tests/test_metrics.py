@@ -211,6 +211,7 @@ def test_a_suggestion_saves_what_really_adding_it_saves(trained: Any, kind: str)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_gpt2_fits_shakespeare_less_than_a_tokenizer_of_its_own(real_data: Path):
     text = (real_data / "datasets" / "text" / "tinyshakespeare.txt").read_text()[:300_000]
     documents = text.split("\n\n")

@@ -33,6 +33,7 @@ def differing(texts: list[str], tokenizer: Tokenizer, reference: Callable[[str],
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", thinned(NAMES, ["p50k_edit", "cl100k_base"]))
+@pytest.mark.thorough
 def test_encodings_give_the_ids_of_tiktoken_and_lose_nothing(fuzz_texts: list[str], ranks: Path, name: str):
     tiktoken = pytest.importorskip("tiktoken")
     tokenizer, reference = load_tokenizer(name), tiktoken.get_encoding(name)

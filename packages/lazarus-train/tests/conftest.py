@@ -1,5 +1,6 @@
 """Tiny and real: a BPE trained here, a model of a few thousand parameters, two dozen questions."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+import suite
 from suite import FAMILIES, KINDS_OF_FAMILIES, thinned
 
 OBJECTIVES = ("next_token", "masking", "preference_losses", "score_losses")
@@ -178,3 +180,30 @@ def stop_after():
 def family(request, real_data) -> Path:
     """A small trained model of each family."""
     return real_data / "models/families" / request.param
+
+
+@pytest.fixture
+def as_gpu(monkeypatch):
+    """A CPU that takes itself for a GPU; returns what says whether graphs are compiled."""
+    from lazarus_models.backend import mx
+    from lazarus_models.components import SegmentCache
+    from lazarus_train.devices import device_policy
+    from lazarus_train.engine import optim, state
+    from lazarus_train.engine import setup as run_setup
+    from lazarus_train.layers import gradient_checkpointing
+    from lazarus_train.objectives import forward
+
+    if shutil.which("g++") is None:
+        pytest.skip("without g++ MLX compiles nothing on a CPU")
+
+    def set_up(compiles):
+        policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
+        for module in (forward, state, optim, run_setup, gradient_checkpointing):
+            monkeypatch.setattr(module, "device_policy", lambda *given: policy)
+        monkeypatch.setattr(SegmentCache, "runs", None)
+
+    with suite.alone("mlx-kernels"):  # MLX writes compiled kernels into one folder for all processes
+        mx.enable_compile()
+        yield set_up
+        if "MLX_DISABLE_COMPILE" in os.environ:
+            mx.disable_compile()

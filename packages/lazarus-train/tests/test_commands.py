@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from lazarus_core.console import progress_bar
 from lazarus_core.errors import LazarusError
+from lazarus_models.kernel_cache import KernelCache
 from lazarus_plan import load_plan
 from lazarus_train.build_plan import suggest_budget
 from lazarus_train.cli.app import app
@@ -226,11 +227,19 @@ def test_without_a_folder_and_a_budget_both_are_chosen_and_named(setup, monkeypa
 def test_without_a_terminal_lines_and_a_last_line_tell_loss_speed_and_time(setup, monkeypatch):
     setup.write_rows(CLASSES)
     monkeypatch.setattr(progress_bar, "LINE_EVERY_S", 0.0)
+    kernels = KernelCache(setup.folder / "kernels")  # as on a GPU that has compiled nothing yet
+    monkeypatch.setattr("lazarus_models.backend.KERNELS", kernels)
     done = in_folder(setup, "-o", setup.folder / "run", "-b", 64)
+    assert f"{kernels.first_run}\n" in done.stderr
     rows = metrics(setup)
     steps = len(rows)
-    told = re.findall(r"(?m)^training: (\d+)/(\d+) steps, \d+ s left, loss ([\d.]+), [\d,]+ tokens/s, ", done.stderr)
-    assert told == [(str(row["step"]), str(steps), f"{row['loss']:.3f}") for row in rows]
+    told = re.findall(r"(?m)^training: (\d+)/(\d+) steps(.*), loss ([\d.]+), (.*), [\d.]+ epochs", done.stderr)
+    assert [(done, of, loss) for done, of, _, loss, _ in told] == [
+        (str(row["step"]), str(steps), f"{row['loss']:.3f}") for row in rows
+    ]
+    assert [left for _, _, left, _, _ in told[:2]] == ["", ""]  # no estimate before the third step
+    assert all(re.fullmatch(r", \d+ s left", left) for _, _, left, _, _ in told[2:])
+    assert told[0][4] == "warm-up" and all(re.fullmatch(r"[\d,]+ tokens/s", each[4]) for each in told[1:])
     line = next(line for line in done.stderr.splitlines() if line.startswith("trained: "))
     first, last = rows[0], rows[-1]
     assert line.startswith(

@@ -1,27 +1,22 @@
 import dataclasses
 import json
-import os
-import shutil
 
 import pytest
 
 import lazarus_models
 import lazarus_models.trees
-import suite
 from lazarus_models.backend import mx
-from lazarus_models.components import SegmentCache
 from lazarus_models.trees import flatten
 from lazarus_train import DiffusionSettings, MntpSettings
+from lazarus_train.callbacks.base import Watcher
 from lazarus_train.config import LoraConfig, OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
-from lazarus_train.engine import optim, state
-from lazarus_train.engine import setup as run_setup
 from lazarus_train.engine.gradients import CompiledGradients, LossGradients
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.engine.trainer import train
-from lazarus_train.errors import Interrupted
-from lazarus_train.layers import gradient_checkpointing
+from lazarus_train.engine.whole_step import StepArrays, WholeStep
+from lazarus_train.errors import Interrupted, NonFinite
 from lazarus_train.objectives import forward
 from lazarus_train.objectives.causal import CausalObjective
 from lazarus_train.objectives.next_token import token_nll, token_nll_in_place
@@ -81,25 +76,6 @@ def test_a_large_model_is_computed_by_one_thread_with_every_core_for_its_product
     assert small.threads * (small.blas_threads or 0) == large.blas_threads or small.threads == 1
 
 
-@pytest.fixture
-def as_gpu(monkeypatch):
-    """A CPU that takes itself for a GPU; returns what says whether graphs are compiled."""
-    if shutil.which("g++") is None:
-        pytest.skip("without g++ MLX compiles nothing on a CPU")
-
-    def set_up(compiles):
-        policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
-        for module in (forward, state, optim, run_setup, gradient_checkpointing):
-            monkeypatch.setattr(module, "device_policy", lambda *given: policy)
-        monkeypatch.setattr(SegmentCache, "runs", None)
-
-    with suite.alone("mlx-kernels"):  # MLX writes compiled kernels into one folder for all processes
-        mx.enable_compile()
-        yield set_up
-        if "MLX_DISABLE_COMPILE" in os.environ:
-            mx.disable_compile()
-
-
 RUNS = {
     "pretrain": {},
     "recomputed": {"recomputes": True},
@@ -116,13 +92,21 @@ RUNS = {
 }
 
 
+def counting(write_down, written):
+    def traced(self, *given):
+        written.append(type(self))
+        return write_down(self, *given)
+
+    return traced
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", thinned(RUNS, ["lora with dropout"]))
 def test_a_compiled_run_is_the_run(setup, as_gpu, monkeypatch, name):
     """Same losses and weights; a graph is written down once for all steps of a shape."""
     written = []
-    write_down = CompiledGradients._write_down
-    monkeypatch.setattr(CompiledGradients, "_write_down", lambda *given: (written.append(1), write_down(*given))[1])
+    for kind in (CompiledGradients, WholeStep):
+        monkeypatch.setattr(kind, "_write_down", counting(kind._write_down, written))
     setup.build_plan(token_budget=96 * 2, row_len=96)
     found = {}
     for compiles in (False, True):
@@ -132,6 +116,7 @@ def test_a_compiled_run_is_the_run(setup, as_gpu, monkeypatch, name):
         weights = lazarus_models.trees.weights(lazarus_models.load(setup.folder / f"run-{compiles}/final").model)
         found[compiles] = [json.loads(line)["loss"] for line in lines], weights
         assert bool(written) is compiles
+    assert set(written) == {CompiledGradients if name == "accumulation" else WholeStep}
     (losses, weights), (expected, expected_weights) = found[True], found[False]
     assert len(losses) > 2 * len(written)
     assert losses == pytest.approx(expected, rel=1e-5)
@@ -153,7 +138,8 @@ def test_a_compiled_run_that_was_stopped_goes_on_with_the_same_bits(setup, as_gp
 def test_a_row_as_long_as_its_sample_is_not_compiled(setup, as_gpu, monkeypatch):
     """Every step of a padded plan may have another shape: each would be a graph of its own."""
     as_gpu(True)
-    monkeypatch.setattr(CompiledGradients, "_write_down", lambda *given: pytest.fail("compiled"))
+    for kind in (CompiledGradients, WholeStep):
+        monkeypatch.setattr(kind, "_write_down", lambda *given: pytest.fail("compiled"))
     setup.build_plan(mode="padded", token_budget=192)
     train(setup.config())
 
@@ -161,7 +147,40 @@ def test_a_row_as_long_as_its_sample_is_not_compiled(setup, as_gpu, monkeypatch)
 def test_what_reads_parts_of_rows_is_not_compiled(setup, as_gpu, monkeypatch):
     """Two batches of one shape may have other parts, which a graph would take from the first."""
     as_gpu(True)
-    monkeypatch.setattr(CompiledGradients, "_write_down", lambda *given: pytest.fail("compiled"))
+    for kind in (CompiledGradients, WholeStep):
+        monkeypatch.setattr(kind, "_write_down", lambda *given: pytest.fail("compiled"))
     setup.write_rows([{"prompt": f"Is {a} more than 3?", "completion": "yes" if a > 3 else "no"} for a in range(8)])
     setup.build_plan(token_budget=192, row_len=96)
     train(setup.config(objective={"kind": "classification"}))
+
+
+@pytest.mark.slow
+def test_a_step_is_logged_while_the_device_computes_the_next_one(setup, as_gpu, monkeypatch):
+    """A second run that waits more often has the same bits."""
+    as_gpu(True)
+    events = []
+    begin, read = StepArrays.begin, StepArrays.read
+    monkeypatch.setattr(StepArrays, "begin", lambda *given: (events.append("begin"), begin(*given))[1])
+    monkeypatch.setattr(StepArrays, "read", lambda *given: (events.append("read"), read(*given))[1])
+    watcher = Watcher(on_step=lambda report: events.append(report.step))
+    settings = {"save_every": None, "max_steps": 4, "ema": 0.9}
+    train(setup.config("once", **settings), watcher=watcher)
+    assert events == ["begin", "read", "begin", 1, "read", "begin", 2, "read", "begin", 3, "read", 4]
+    train(setup.config("saved", **{**settings, "save_every": 2}))  # waits for every second step
+    assert setup.fingerprints("once") == setup.fingerprints("saved")
+
+
+@pytest.mark.thorough
+def test_a_loss_that_is_not_finite_stops_a_compiled_run_at_its_step(setup, as_gpu):
+    found = {}
+    for compiles in (False, True):
+        as_gpu(compiles)
+        config = setup.config(
+            f"run-{compiles}", optimizer=OptimizerSettings(name="sgd", learning_rate=1e30), save_every=None
+        )
+        with pytest.raises(NonFinite) as error:
+            train(config)
+        lines = (setup.folder / f"run-{compiles}/metrics.jsonl").read_text().splitlines()
+        found[compiles] = error.value.message, [json.loads(line)["step"] for line in lines]
+    assert found[True] == found[False]
+    assert found[True][1] == list(range(1, len(found[True][1]) + 1))

@@ -128,6 +128,7 @@ STEP_ROWS = 120
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_loss_of_a_step_is_unbiased_whatever_the_place_of_a_row():
     """Exact enumeration, N = 4, V = 3: rows that are alike lie together, as rows of like lengths do in a plan."""
     distribution = np.random.default_rng(0).dirichlet(np.full(LETTERS**TOKENS, 0.5)).reshape((LETTERS,) * TOKENS)

@@ -36,6 +36,7 @@ def run(setup, request):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_no_edit_of_a_finished_run_passes_with_pins(run, forger):
     edits = repeats(150, 30)
     assert forger.attack(run, edits, seed=3) == (edits, [])

@@ -11,7 +11,7 @@ from lazarus_train.tune.search import Sweep, Trial
 
 RESULT = {
     *("output", "final", "steps", "plan_steps", "first_step", "first_loss", "last_loss", "tokens", "seconds"),
-    *("audit_head", "data_head"),
+    *("tokens_per_s", "audit_head", "data_head"),
 }
 
 
@@ -33,8 +33,11 @@ def test_a_run_ends_with_its_figures_as_an_object_and_says_nothing_else_if_quiet
     assert (found["steps"], found["first_step"]) == (2, 1)
     assert [found["first_loss"], found["last_loss"]] == pytest.approx([each["loss"] for each in steps])
     assert found["tokens"] > 0 < found["seconds"]
+    second = json.loads((run / "throughput.jsonl").read_text("utf-8").splitlines()[1])
+    # The first step is a warm-up; the second one alone gives the speed.
+    assert found["tokens_per_s"] == pytest.approx(steps[1]["tokens"] / second["seconds"], rel=0.01)
     again = json.loads(lazarus_train(*words, "--max-steps", 2, "--json").stdout)
-    assert (again["first_loss"], again["last_loss"], again["tokens"]) == (None, None, 0)
+    assert (again["first_loss"], again["last_loss"], again["tokens"], again["tokens_per_s"]) == (None, None, 0, None)
     assert again["audit_head"] == found["audit_head"]
 
 

@@ -80,6 +80,7 @@ on_cpu = pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="resident
     ),
     indirect=["family"],
 )
+@pytest.mark.thorough
 def test_the_estimate_of_every_family_is_near_the_measured_peak(family, words):
     estimated, measured = estimated_and_measured(family, 8, 256, *words)
     assert measured / FACTOR < estimated < measured * FACTOR
@@ -90,6 +91,7 @@ def test_the_estimate_of_every_family_is_near_the_measured_peak(family, words):
 @pytest.mark.parametrize(
     ("name", "row_len"), thinned([("llama", 1024), ("mistral", 512), ("mamba", 1024)], [("llama", 1024)])
 )
+@pytest.mark.thorough
 def test_the_estimate_holds_for_longer_rows_and_adapters(real_data, name, row_len):
     model = real_data / "models/families" / name
     for words in share(((), ("lora",)), 2, 1):

@@ -13,10 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lazarus_models
 from lazarus_models.backend import mx
+from lazarus_models.trees import flatten
 from lazarus_train import check_run, train
+from lazarus_train.data.batches import make_batch
 from lazarus_train.engine.policy.updates import Surveyed
+from lazarus_train.engine.precision import computing_in_bfloat16
 from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.objectives.forward import survey_labels
 from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
 from lazarus_train.objectives.policy.grpo import GrpoObjective, GrpoSettings
 from lazarus_train.objectives.policy.losses import clipped_loss, kl_estimate, value_loss
@@ -38,6 +43,7 @@ from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
 from lazarus_train.verify.evidence import Elsewhere, Pins, RunEvidence
 from lazarus_train.verify.replay import replay_link
 from lazarus_train.verify.walk import verify_run
+from suite import thinned
 
 TRL = json.loads((Path(__file__).parent / "golden/trl_policy.json").read_text())
 FLOATS = st.floats(-10, 10)
@@ -340,6 +346,37 @@ def test_the_first_pass_is_on_policy_to_the_bit(policy, objective):
     assert "the same bytes" in links["replay"].proof
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", thinned(["cpu", "gpu"], ["gpu"]))
+def test_mixed_precision_draws_by_the_arithmetic_of_the_loss(policy, name, request):
+    if name == "gpu":
+        request.getfixturevalue("as_gpu")(True)
+    objective = grpo(beta=0.05, temperature=0.7, max_new_tokens=60)
+    train(policy.config("plain", objective=objective, max_steps=1))
+    train(policy.config("mixed", objective=objective, max_steps=2, mixed_precision=True, eval_data={"t": policy.data}))
+    first = next(line for line in lines(policy, "mixed") if "loss" in line)
+    assert first["ratio_error"] == first["reference_kl"] == 0
+    assert 0 < first["engine_gap"] < 0.2
+    drawn = [lines(policy, run, "rollouts")[0]["logprobs"][:1] for run in ("plain", "mixed")]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == pytest.approx(drawn[1], rel=0.02)
+    links = {link.name: link for link in verify_run(policy.folder / "mixed", replay=5)}
+    assert "the same bytes" in links["replay"].proof
+    weights = lazarus_models.load(policy.folder / "mixed/final").model.parameters()
+    assert {each.dtype for each in flatten(weights).values()} == {mx.float32}
+
+
+def test_the_loss_divides_by_the_temperature_in_float32_as_the_draws_do(setup):
+    model, inputs = lazarus_models.load(setup.model).model, check_run(setup.config())
+    step = inputs.plan.step(0)
+    batch = make_batch(step.rows, inputs.dataset, step.row_len)
+    labels = np.array(batch.ids).reshape(-1)[np.array(batch.places)]
+    with computing_in_bfloat16(model):
+        found = survey_labels(model, batch, 0.7, range(len(labels)))
+    of_draws = np.array(found.lines)[np.arange(len(labels)), labels]
+    np.testing.assert_allclose(np.array(found.log_probability), of_draws, atol=1e-5)
+
+
 RESUMED = {
     "grpo": grpo(
         reward="letters:of_tier",
@@ -347,28 +384,33 @@ RESUMED = {
         choose="signal",
         signal_field="tier",
         loss="dapo",
+        max_new_tokens=120,
         overlong_buffer=50,
     ),
-    "ppo": PpoSettings(reward="letters:vowels", max_new_tokens=200, group_size=2, beta=0.05, kl_target=1.0),
+    "ppo": PpoSettings(reward="letters:vowels", max_new_tokens=100, group_size=2, beta=0.05, kl_target=1.0),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.thorough
 def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy, name):
     """Rows of tier b have no signal: a run that forgets what it has seen answers them again."""
     rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
     policy.write_rows([{**row, "tier": "ab"[number % 2]} for number, row in enumerate(rows)])
     policy.build_plan(epochs=2)
     settings = {"objective": RESUMED[name], "save_every": 1}
-    train(policy.config("straight", **settings, max_steps=6))
-    train(policy.config("stopped", **settings, max_steps=3))
+    train(policy.config("straight", **settings, max_steps=4))
+    train(policy.config("stopped", **settings, max_steps=2))
     shutil.copy(policy.folder / "straight/rollouts.jsonl", policy.folder / "stopped/rollouts.jsonl")  # as after a kill
-    train(policy.config("stopped", **settings, max_steps=6))
+    train(policy.config("stopped", **settings, max_steps=4))
     same = policy.fingerprints("straight") | {"rollouts": (policy.folder / "straight/rollouts.jsonl").read_bytes()}
     assert same == policy.fingerprints("stopped") | {
         "rollouts": (policy.folder / "stopped/rollouts.jsonl").read_bytes()
     }
+    # The prompts of later steps follow from the signal of earlier ones, and the penalty from earlier divergences.
+    links = {link.name: link for link in verify_run(policy.folder / "stopped", replay=20)}
+    assert re.search(r"steps 1, 2, 3, 4 drawn again .* the same bytes", links["replay"].proof)
 
 
 @pytest.mark.slow
@@ -448,7 +490,6 @@ def test_settings_that_would_break_the_policy_are_refused(setup):
     for more, said in (
         ({"lora": LoraConfig(dropout=0.1)}, "dropout"),
         ({"neftune_alpha": 5.0}, "neftune_alpha"),
-        ({"mixed_precision": True}, "mixed_precision"),
         ({"objective": grpo(beta=0.1, reference="adapters-off")}, "lora"),
         ({"objective": PpoSettings(reward="exact"), "ema": 0.9}, "ema"),
     ):
@@ -506,10 +547,8 @@ class Dying(Counting):
 @pytest.mark.slow
 def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone(policy, monkeypatch):
     from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer
-    from lazarus_train.rollouts import collect
 
-    monkeypatch.setattr("lazarus_train.rollouts.environments.load_environment", lambda name: Counting())
-    monkeypatch.setattr(collect, "load_environment", lambda name: Counting())
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Counting)
     settings = grpo(reward=None, environment="counting", turns=3)
     train(policy.config(objective=settings, max_steps=1))
     encoder = Encoder(load_tokenizer(str(policy.model)))
@@ -532,10 +571,7 @@ def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone
 
 @pytest.mark.slow
 def test_answers_to_an_environment_that_dies_are_accounted_for_and_train_nothing(policy, monkeypatch):
-    from lazarus_train.rollouts import collect
-
-    monkeypatch.setattr("lazarus_train.rollouts.environments.load_environment", lambda name: Dying())
-    monkeypatch.setattr(collect, "load_environment", lambda name: Dying())
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Dying)
     train(policy.config(objective=grpo(reward=None, environment="dying"), max_steps=1))
     found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
     assert {each.status for each in found} <= {"the environment raised ConnectionError", "truncated"}

@@ -16,7 +16,7 @@ from lazarus_models.trees import flatten
 from lazarus_plan import PlanCursor
 from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit import FieldNames, TokenkitError
-from lazarus_train import OptimizerSettings, Watcher, train
+from lazarus_train import OptimizerSettings, Watcher, train, verify_run
 from lazarus_train.data.batches import make_batch
 from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
@@ -119,6 +119,17 @@ def test_micro_batches_are_one_batch(setup, name):
         ours, theirs = flatten(parts.tree), flatten(whole.tree)
         assert max(mx.abs(ours[name] - theirs[name]).max().item() for name in theirs) < 1e-5
     assert whole.norm > 0
+
+
+def test_a_classifier_of_all_weights_is_verified_straight_and_resumed(setup, stop_after):
+    settings = prepare(setup, "classification") | {"max_steps": 3, "save_every": 1}
+    train(setup.config("straight", **settings))
+    with pytest.raises(Interrupted):
+        train(setup.config("stopped", **settings), watcher=stop_after(1))
+    train(setup.config("stopped", **settings))
+    assert setup.audit("stopped") == setup.audit("straight"), "the same bytes of every file"
+    (link,) = [link for link in verify_run(setup.folder / "straight") if link.name == "final"]
+    assert "the same bytes" in link.proof
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ class Known(NamedTuple):
 
 KNOWN = {
     "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
+    "run": Known("lazarus-cli", "Run a recipe: stages from documents to a model, with one lock."),
+    "lock": Known("lazarus-cli", "Compare a recipe with its lock, or write the lock."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "bench.infer": Known("lazarus-models", "Measure a model's latency: first token, tokens a second, memory."),
     "status": Known("lazarus-cli", "Show runs and other artifacts in a folder: progress, size, check, how to resume."),
@@ -41,10 +43,12 @@ KNOWN = {
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and shard batch plans."),
     "data.corpus": Known("lazarus-corpus", "Build clean, deduplicated and split corpora from raw documents."),
+    "data.images": Known("lazarus-tokenkit", "Turn images into rows of token ids, and rows into images."),
     "data.lengths": Known("lazarus-tokenkit", "Measure the lengths of samples in tokens."),
     "data.samples": Known("lazarus-tokenkit", "Inspect, rewrite and order data files."),
     "chat": Known("lazarus-models", "Chat with a model."),
-    "doctor": Known("lazarus-models", "Report the device, the BLAS and their speed."),
+    "doctor": Known("lazarus-models", "Report the device, its speed, and what to install."),
+    "eval": Known("lazarus-models", "Evaluate models: perplexity, multiple choice, answers, preferences."),
     "infer": Known("lazarus-models", "Generate answers to prompts."),
     "introspect": Known("lazarus-introspect", "Look inside a model: lens, attention, attribution, ablation, patching."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
@@ -56,7 +60,11 @@ KNOWN = {
 }
 HIDDEN = {
     "gym": ("generate",),  # `lazarus generate`
-    "tokenizer": ("lengths", "samples"),  # `lazarus data lengths`, `lazarus data samples`
+    "tokenizer": (
+        "images",
+        "lengths",
+        "samples",
+    ),  # `lazarus data images`, `lazarus data lengths`, `lazarus data samples`
     "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
 }
 """Commands of mounted groups that have another place in `lazarus`: they work in both, and help lists one."""

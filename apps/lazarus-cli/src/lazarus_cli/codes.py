@@ -45,6 +45,64 @@ CODES = {
         "The command was started by another program than a shell",
         "Run it from bash, zsh, fish or PowerShell.",
     ),
+    "LC-E200": Code("There is no such recipe", "A typing error", "Give a file, or the name of a shipped recipe."),
+    "LC-E201": Code(
+        "A stage type is unknown, or its package cannot be used",
+        "A typing error, or a broken plug-in",
+        "Correct `type`; update or uninstall the package that the message names.",
+    ),
+    "LC-E202": Code(
+        "A recipe has no stages, or one without a type or with an unfit name",
+        "A typing error in the name of a table",
+        "Give the stage a `type`, or correct its name.",
+    ),
+    "LC-E203": Code(
+        "A stage reads something that does not exist or is of another kind",
+        "A typing error, or a file that was not given",
+        "Correct the name, or give the file in `data`.",
+    ),
+    "LC-E204": Code("Stages read each other in a circle", "A wrong name", "Correct one of the names in the message."),
+    "LC-E205": Code("Data of a recipe cannot be read", "A wrong path", "Correct the path in `data`."),
+    "LC-E206": Code(
+        "No stage uses a name in `data`", "A typing error, or a removed stage", "Remove it, or name it in a stage."
+    ),
+    "LC-E207": Code(
+        "A stage reads one that is left out",
+        "The data of the other stage were not given",
+        "Give the data, or leave out this stage as well (`only_with`).",
+    ),
+    "LC-E208": Code("There is no such profile", "A typing error", "Give a profile of the recipe."),
+    "LC-E209": Code(
+        "Settings of a stage contradict each other", "See the message", "Correct the settings that it names."
+    ),
+    "LC-E210": Code("The folder of a recipe cannot be used", "It holds other files", "Give another folder."),
+    "LC-E211": Code("Another process runs a recipe in this folder", "A second run", "Wait for it."),
+    "LC-E212": Code(
+        "An output of a finished stage was changed",
+        "Somebody edited or removed a file",
+        "Put the file back, or run the stage again with --force.",
+    ),
+    "LC-E213": Code(
+        "A stage before the first one asked for is not finished",
+        "Its settings or inputs changed, or it never ran",
+        "Begin with that stage.",
+    ),
+    "LC-E214": Code("A recipe has no such stage", "A typing error", "Give the name of a stage."),
+    "LC-E215": Code("An existing tokenizer is not the expected one", "Another version of it", "Give that tokenizer."),
+    "LC-E216": Code("The record of a stage is damaged", "An edited file", "Remove it; the stage runs again."),
+    "LC-E217": Code("Held-out rows are empty", "A small corpus", "Raise `split.validation` of the corpus."),
+    "LC-E221": Code(
+        "A recipe differs from its lock",
+        "Changed settings, data, packages or outputs",
+        "Run the recipe to write the lock anew, or undo the change.",
+    ),
+    "LC-E222": Code(
+        "A stage made something else than the lock says",
+        "Another machine, whose numbers differ",
+        "Run without --locked to write the lock anew.",
+    ),
+    "LC-E223": Code("A lock cannot be read", "It is absent, damaged or of a later version", "Run the recipe."),
+    "LC-E224": Code("A lock needs finished stages", "A stage was not run, or changed", "Run the recipe."),
     "LC-E270": Code(
         "A folder cannot be searched for runs and other artifacts",
         "It is absent or a file, or it has too many folders",

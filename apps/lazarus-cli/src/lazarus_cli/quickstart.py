@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_core.console import progress, show
+from lazarus_core.console import progress, say, show
 from lazarus_core.errors import LazarusError
 from lazarus_core.leftovers import remove
 
@@ -134,16 +134,20 @@ def _new_model(path: Path) -> None:
 
 
 def _train(run: Path, title: str) -> "RunResult":
+    from lazarus_models.backend import KERNELS
     from lazarus_train import Watcher, train
 
     config = _config(run)
     _stage(title, _command(config))
+    if KERNELS is not None and KERNELS.first_run:
+        say(f"   {KERNELS.first_run}")
     with progress("   training", total=None, unit="steps") as advance:
         losses: list[float] = []
 
         def on_step(report: "StepReport") -> None:
+            speed = f"{report.tokens / report.seconds:,.0f} tokens/s" if losses else "warm-up"
             losses.append(report.loss)
-            advance(1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
+            advance(1, note=f"loss {report.loss:.3f}, {speed}")
 
         result = train(
             config, watcher=Watcher(on_start=lambda _, first, last: advance(first, total=last), on_step=on_step)

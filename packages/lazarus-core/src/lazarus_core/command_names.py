@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 MOUNTS = {
     "lazarus data batchplan": "lazarus-plan",
+    "lazarus data images": "lazarus-tokenkit images",
     "lazarus data lengths": "lazarus-tokenkit lengths",
     "lazarus data samples": "lazarus-tokenkit samples",
     "lazarus tokenizer": "lazarus-tokenkit",
@@ -17,6 +18,7 @@ MOUNTS = {
     "lazarus bench infer": "lazarus-models bench",
     "lazarus chat": "lazarus-models chat",
     "lazarus doctor": "lazarus-models doctor",
+    "lazarus eval": "lazarus-models eval",
     "lazarus infer": "lazarus-models infer",
     "lazarus serve": "lazarus-models serve",
     "lazarus train": "lazarus-train",

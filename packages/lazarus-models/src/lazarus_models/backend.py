@@ -1,4 +1,4 @@
-"""MLX as the rest of the package imports it: `mx` and `nn`, with a fast BLAS loaded before them.
+"""MLX as the rest of the package imports it: `mx` and `nn`, with a fast BLAS loaded and MLX's switches set before them.
 
 On a CPU without a fast BLAS, one warning says what to install. Results then differ in their last bits only.
 """
@@ -13,19 +13,26 @@ from collections.abc import Generator
 
 from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.errors import BlasError
+from lazarus_models.kernel_cache import keep_kernels
+from lazarus_models.mlx_builds import installed_builds, why_not_started
+from lazarus_models.switches import prepare_switches
 
 BLAS = ensure_fast_blas()
 """The BLAS that MLX uses."""
+prepare_switches()
 # MLX compiles in TMPDIR and tries no other folder.
 if not os.access(os.environ.get("TMPDIR", "/tmp"), os.W_OK | os.X_OK):
     os.environ["TMPDIR"] = tempfile.gettempdir()
     logging.getLogger(__name__).warning("TMPDIR is not a writable folder: using %s", os.environ["TMPDIR"])
 
-import mlx.core as mx  # noqa: E402 (after the BLAS, or the BLAS has no effect)
+try:
+    import mlx.core as mx  # (after the BLAS, or the BLAS has no effect)
+except ImportError as error:
+    raise why_not_started(error, installed_builds()) from error
 import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optimizers  # noqa: E402
 
-__all__ = ["BLAS", "mx", "nn", "on_cpu", "optimizers", "own_streams"]
+__all__ = ["BLAS", "KERNELS", "mx", "nn", "on_cpu", "optimizers", "own_streams"]
 
 _BLAS_BUFFER = 128 << 20
 """Bytes that OpenBLAS allocates for the first product of each thread. If refused, it retries forever."""
@@ -69,6 +76,8 @@ def _check_room(num_threads: int) -> None:
         ) from error
 
 
+KERNELS = keep_kernels(str(mx.device_info(mx.gpu).get("architecture", "gpu"))) if mx.cuda.is_available() else None
+"""Compiled kernels of an NVIDIA GPU; None on other devices."""
 if BLAS.library not in ("builtin", "accelerate"):
     _check_room(BLAS.threads or 1)
 if BLAS.library == "builtin" and BLAS.reason != OFF and on_cpu():

@@ -317,4 +317,79 @@ CODES = {
         "The extra `gguf` is missing",
         "Install `lazarus-models[gguf]`.",
     ),
+    "LM-E500": Code(
+        "There is no task of this kind",
+        "A typing error, or a package that is not installed",
+        "Choose one of the kinds that `lazarus eval tasks` lists.",
+    ),
+    "LM-E501": Code(
+        "A setting of a task is unknown, missing or out of range",
+        "A typing error, or a window beyond the model's context",
+        "Correct the setting; the message names it.",
+    ),
+    "LM-E502": Code(
+        "A row does not have the form of its task",
+        "A data set of another kind, or a damaged file",
+        "Correct the row; the message names file, line and field.",
+    ),
+    "LM-E503": Code(
+        "A task has no items",
+        "An empty file, or texts without a token to score",
+        "Give a file with items.",
+    ),
+    "LM-E504": Code(
+        "A task needs a reference model, or none of the tasks uses the one that is given",
+        "`preference` or `forgetting` without the model to compare with",
+        "Give the reference model, or remove it.",
+    ),
+    "LM-E505": Code(
+        "An item does not fit the model",
+        "A choice or a prompt longer than the context, or without tokens of its own",
+        "Shorten the item or leave it out; the message names it.",
+    ),
+    "LM-E506": Code(
+        "A task or scorer of another package cannot be used",
+        "The package is not for this version, or two packages provide the same name",
+        "Update or uninstall the package that the message names.",
+    ),
+    "LM-E507": Code(
+        "A report of an evaluation cannot be read",
+        "Another JSON file, or a report of a newer version",
+        "Give a file that `lazarus eval run` wrote.",
+    ),
+    "LM-E508": Code(
+        "A file of thresholds cannot be used",
+        "A typing error, or a threshold without a score",
+        "Correct the threshold; the message names it.",
+    ),
+    "LM-E509": Code(
+        "A score is not finite",
+        "NaN in the weights, or a text that the model excludes",
+        "Check the weights with `lazarus model info`.",
+    ),
+    "LM-E510": Code(
+        "A regular expression takes too long",
+        "Nested repetitions, as in `(a+)+`",
+        "Simplify the expression; the message names the prompt.",
+    ),
+    "LM-E511": Code(
+        "Two results cannot be compared",
+        "Other items, or nothing that both models were evaluated on",
+        "Evaluate both on the same tasks and data.",
+    ),
+    "LM-E512": Code(
+        "A score is worse than its threshold",
+        "A worse model, or a threshold that is too strict",
+        "Compare with an earlier report; this is what `--fail-below` checks.",
+    ),
+    "LM-E570": Code(
+        "MLX does not start",
+        "No build of MLX, or two that overwrite each other, or a damaged one",
+        "Install one build; the message names the commands.",
+    ),
+    "LM-E571": Code(
+        "The NVIDIA driver is missing or too old for the installed MLX",
+        "MLX for CUDA on a machine without a GPU, in a container without its driver, or with an old driver",
+        "Update the driver, or install MLX for CPUs; the message names the commands.",
+    ),
 }

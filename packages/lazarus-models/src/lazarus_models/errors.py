@@ -7,7 +7,10 @@ LazarusError                  every expected failure of every Lazarus package
     ├── WeightsError          safetensors missing, damaged, or different from the config     LM-E12x, E264
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
     ├── GenerationError       an invalid prompt or generation setting                        LM-E14x, E230, E260 to E262
+    ├── EvaluationError       a task, its data or a report cannot be used, exit 2            LM-E50x, E51x
+    │   └── BelowThreshold    a score is worse than its threshold, exit 1                   LM-E512
     ├── BlasError             `LAZARUS_BLAS` names no BLAS, or memory for a BLAS is refused  LM-E15x
+    ├── DeviceError           MLX does not start, or the device's driver is missing          LM-E57x
     └── ServingError          unsafe settings of a server, or a missing extra                LM-E16x, E263
 """
 
@@ -38,8 +41,22 @@ class GenerationError(ModelsError):
     """A prompt or a generation setting is invalid."""
 
 
+class EvaluationError(ModelsError):
+    """A task of an evaluation, its data or a report cannot be used; the message names the place."""
+
+
+class BelowThreshold(EvaluationError):
+    """A score is worse than its threshold."""
+
+    exit_code = 1
+
+
 class BlasError(ModelsError):
     """`LAZARUS_BLAS` names no loadable BLAS, or the memory that a BLAS needs is refused."""
+
+
+class DeviceError(ModelsError):
+    """MLX does not start: its library or the driver of its device is missing or does not fit."""
 
 
 class ServingError(ModelsError):

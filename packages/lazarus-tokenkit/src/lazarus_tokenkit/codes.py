@@ -235,6 +235,51 @@ CODES = {
         "The data has no text, or only empty lines",
         "Give data with text.",
     ),
+    "LT-E480": Code(
+        "The name of a tokenizer of images is invalid, or a number in it is out of range",
+        "A typing error, or an image that is too large",
+        "Give `pixels:HEIGHTxWIDTH:LEVELS:LABELS`, such as `pixels:28x28:8:10`.",
+    ),
+    "LT-E481": Code(
+        "A tokenizer is not one of images",
+        "A model of texts, or files that another program changed",
+        "Give `pixels:HEIGHTxWIDTH:LEVELS:LABELS`, or a model that was trained with such a tokenizer.",
+    ),
+    "LT-E482": Code(
+        "The tokenizer of images has no such label",
+        "A wrong number, or images with more labels than the tokenizer",
+        "Give a label that the message lists.",
+    ),
+    "LT-E483": Code(
+        "Tokens or pixels are not those of one image",
+        "Another tokenizer, or images of several shapes",
+        "Use the tokenizer that encoded the images; give images of one shape.",
+    ),
+    "LT-E484": Code(
+        "A source has no images that can be read",
+        "A wrong path, or a form of file that is not known",
+        "Give an IDX, `.npz` or `.parquet` file, or a folder of `.png` files.",
+    ),
+    "LT-E485": Code(
+        "A file of images or labels is damaged, or is too large",
+        "An incomplete download, or another kind of file",
+        "Fetch the file again, or convert what the message names.",
+    ),
+    "LT-E486": Code(
+        "A setting does not fit the images",
+        "A `shrink` that does not divide the sides, or too few labels",
+        "Give a value as the message says.",
+    ),
+    "LT-E487": Code(
+        "Pillow, which reads image files, is not installed",
+        "The extra is missing",
+        "Install `lazarus-tokenkit[images]`, or give an IDX or `.npz` file.",
+    ),
+    "LT-E488": Code(
+        "A file of images as token ids, or its manifest, was changed",
+        "An edit, or a manifest of another file",
+        "Prepare the images again.",
+    ),
     "LT-E501": Code(
         "A text or id given to the command cannot be used",
         "Standard input is closed, not UTF-8, or an id is out of range",

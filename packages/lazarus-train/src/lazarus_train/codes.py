@@ -242,12 +242,12 @@ CODES = {
         "Compare with the recorded head.",
     ),
     "LR-E216": Code(
-        "A shard, the manifest or a source of the corpus of a run was changed",
+        "A shard, rows of images, their manifest, or a source of the data of a run was changed",
         "An edit, a new download, or another build of the corpus",
-        "Restore what the message names, or build corpus, lengths and plan again.",
+        "Restore what the message names, or build the data, lengths and plan again.",
     ),
     "LR-E217": Code(
-        "Sources are given, and the data of the run are of no corpus",
+        "Sources are given, and the data of the run are of no corpus and no images",
         "Lengths of other files, or of an earlier version",
         "Leave `--sources` out, or build lengths of the shards and plan again.",
     ),
@@ -296,6 +296,16 @@ CODES = {
         "An answer differs when it is drawn again from the weights before its step",
         "The roll-outs or the weights were edited, or another machine computes other bits",
         "Repeat it on the machine of the run; if it still differs, do not trust the run.",
+    ),
+    "LR-E280": Code(
+        "The time box of a run ended before the run",
+        "`run_for` or `stop_at` was reached; this is no failure, and the exit code is 0",
+        "Run the same command to continue, in a new time box.",
+    ),
+    "LR-E281": Code(
+        "The end of a time box is not in the coming year",
+        "A date in the past or far ahead",
+        "Give `stop_at` a time of day, or a date with a time within a year.",
     ),
     "LR-E290": Code(
         "A cleanup would remove the newest checkpoint", "`keep` is below 1", "Keep at least one checkpoint."

@@ -8,8 +8,12 @@ LazarusError                  every expected failure of every Lazarus package
         ├── ForeignCheckpoint an undamaged checkpoint of another run                         LR-E21x
         ├── NonFinite         loss or gradient is NaN or infinite                            LR-E22x
         ├── Interrupted       stopped on request; the checkpoint is written, exit 130 or 143 LR-E230
+        │   └── TimeIsUp      the time box of the run ended, exit 0                          LR-E280
         └── PeerLost          another process of the run ended                               LR-E240
 """
+
+from pathlib import Path
+from typing import NamedTuple
 
 from lazarus_core.errors import LazarusError
 
@@ -44,6 +48,39 @@ class Interrupted(RunFailed):
     """Stopped on request after a whole step, with a checkpoint."""
 
     exit_code = 130
+
+
+class Left(NamedTuple):
+    """What is left of a run when its time box ends.
+
+    Args:
+        done: Steps done since the start of the run.
+        steps: Steps that are left.
+        tokens: Real tokens of these steps.
+        seconds: Estimated seconds for them; None if no step was measured.
+        checkpoint: The newest checkpoint, read back and verified; None if there is none.
+    """
+
+    done: int
+    steps: int
+    tokens: int
+    seconds: float | None
+    checkpoint: Path | None
+
+
+class TimeIsUp(Interrupted):
+    """The time box ended before the run. The same call continues.
+
+    Args:
+        message: What was done and what is left.
+        left: What is left; None if the box ended before the plan was read.
+    """
+
+    exit_code = 0
+
+    def __init__(self, message: str, left: Left | None = None) -> None:
+        super().__init__(message, "LR-E280")
+        self.left = left
 
 
 class PeerLost(RunFailed):

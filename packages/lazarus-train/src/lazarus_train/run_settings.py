@@ -11,11 +11,14 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     create_model,
+    field_validator,
     model_validator,
 )
 
 from lazarus_core.reasons import plain_reason
+from lazarus_core.time_box import Clock, TimeBox, read_duration, read_stop_time
 from lazarus_train.config import TrainConfig
+from lazarus_train.errors import SetupError
 from lazarus_train.objective_registry import BUILT_IN, settings_type
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -68,7 +71,7 @@ class InitModelSettings(BaseModel):
     model_config = _STRICT
 
     preset: str | None = None
-    """Shape by name: nano, tiny-test, micro, tiny, small or medium."""
+    """Shape by name: nano, tiny-test, micro, tiny, small, medium or base."""
     config: Path | None = None
     """Shape by a model's `config.json`, or a directory with one."""
     tokenizer: str
@@ -92,6 +95,12 @@ class RunSettings(TrainConfig):
     """Begin with a model of fresh weights."""
     resume: str = "auto"
     """Checkpoint to resume: auto (the newest), none (replace the run), or a checkpoint's folder."""
+    run_for: str | None = None
+    """Stop by itself before so much time has passed, with a verified checkpoint: 90s, 30m or 2h30m. The same command continues.
+    Default: no limit."""
+    stop_at: str | None = None
+    """Stop by itself before the next such time, with a verified checkpoint: 07:00, or a date with a time (2026-01-31T07:00).
+    Default: no limit."""
     log_to: tuple[LoggerName, ...] = ()
     """Send the figures to tensorboard, wandb or both as well."""
     profile: PositiveInt | None = None
@@ -99,6 +108,36 @@ class RunSettings(TrainConfig):
 
     control: bool = False
     """Train a second run with random rewards into the folder `control` of this run, to compare their curves."""
+
+    @field_validator("run_for")
+    @classmethod
+    def _is_a_duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            read_duration(text)
+        return text
+
+    @field_validator("stop_at")
+    @classmethod
+    def _is_a_time(cls, text: str | None) -> str | None:
+        if text is not None:
+            read_stop_time(text)
+        return text
+
+    def time_box(self, clock: Clock | None = None) -> TimeBox | None:
+        """The time box of the run, which begins now; None without a limit.
+
+        Args:
+            clock: The clocks; None takes those of the machine.
+
+        Raises:
+            SetupError: `stop_at` is a date in the past, or more than a year ahead.
+        """
+        if self.run_for is None and self.stop_at is None:
+            return None
+        try:
+            return TimeBox.start(self.run_for, self.stop_at, clock)
+        except ValueError as error:
+            raise SetupError(f"`stop_at`: {error}", "LR-E281") from error
 
     def train_config(self) -> TrainConfig:
         """The settings for `train`."""

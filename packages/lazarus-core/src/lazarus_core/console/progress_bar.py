@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from lazarus_core.console.output import is_quiet, say
+from lazarus_core.console.time_left import TimeLeft
 from lazarus_core.printable import printable_line
 
 LINE_EVERY_S = 10.0
@@ -17,6 +18,8 @@ LINE_EVERY_S = 10.0
 @contextlib.contextmanager
 def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Generator[Callable[..., None]]:
     """Show the progress of long work: a bar if stderr is a terminal, else one line every ten seconds.
+
+    The remaining time is shown from the third update on; the first one, which includes the warm-up, does not count.
 
     Args:
         title: Printed before the bar.
@@ -37,7 +40,7 @@ def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Gene
         return
     import typer
 
-    start, shown = time.monotonic(), done
+    shown, pace = done, TimeLeft()
     left = ""  # typer's own estimate divides by the units of an earlier run, too
     bar: Any = typer.progressbar(
         itertools.count(),  # typer wants a length or an iterable, and the length may not be known yet
@@ -58,30 +61,29 @@ def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Gene
             if total is not None:
                 bar.length = total
             shown += n
-            if bar.length is not None and shown > done:
-                seconds = (time.monotonic() - start) * max(bar.length - shown, 0) / (shown - done)
-                left = f"  {duration(seconds)} left"
+            pace.update(n, time.monotonic())
+            seconds = None if bar.length is None else pace.seconds(max(bar.length - shown, 0))
+            left = "" if seconds is None else f"  {duration(seconds)} left"
             bar.current_item = printable_line(note)
             bar.update(n)
 
         yield advance
 
 
-def _progress_lines(title: str, expected: int | None, unit: str, earlier: int) -> Callable[..., None]:
-    start = last = time.monotonic()
-    done = earlier
+def _progress_lines(title: str, expected: int | None, unit: str, done: int) -> Callable[..., None]:
+    last, pace = time.monotonic(), TimeLeft()
 
     def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
         nonlocal done, last, expected
         done += n
         expected = total or expected
         now = time.monotonic()
+        pace.update(n, now)
         if now - last >= LINE_EVERY_S:
             last = now
             of = f"/{expected}" if expected is not None else ""
-            is_measured = expected is not None and done > earlier
-            left = (now - start) * (expected - done) / (done - earlier) if expected is not None and is_measured else 0.0
-            eta = f", {duration(left)} left" if is_measured else ""
+            left = None if expected is None else pace.seconds(max(expected - done, 0))
+            eta = "" if left is None else f", {duration(left)} left"
             say(f"{title}: {done}{of} {unit}{eta}{f', {note}' if note else ''}")
 
     return advance

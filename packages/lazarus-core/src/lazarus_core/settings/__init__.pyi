@@ -6,3 +6,6 @@ from .layers import Layers as Layers
 from .layers import load_settings as load_settings
 from .options import Option as Option
 from .schema import Key as Key
+from .show import settings_lines as settings_lines
+from .sources import SettingsError as SettingsError
+from .sources import Source as Source

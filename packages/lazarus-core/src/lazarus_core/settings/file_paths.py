@@ -25,10 +25,21 @@ def from_folder(setting: Setting, value: Any, folder: Path, *, is_name: bool) ->
         case str():
             return str(folder / value)
         case list():
-            return [str(folder / each) if isinstance(each, str) else each for each in cast("list[Any]", value)]
+            return _placed(cast("list[Any]", value), folder)
         case dict():
             pairs = cast("dict[str, Any]", value).items()
-            return {name: str(folder / each) if isinstance(each, str) else each for name, each in pairs}
+            return {name: _placed(each, folder) for name, each in pairs}
+        case _:
+            return value
+
+
+def _placed(value: Any, folder: Path) -> Any:
+    """A path or a list of paths, relative to a folder."""
+    match value:
+        case str():
+            return str(folder / value)
+        case list():
+            return [_placed(each, folder) for each in cast("list[Any]", value)]
         case _:
             return value
 

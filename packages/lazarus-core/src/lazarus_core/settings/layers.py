@@ -1,6 +1,6 @@
 """Settings from a file, from `--set` and from flags, checked once, each with its source.
 
-A later layer replaces an earlier one, setting by setting: default, file, `--set NAME=VALUE`, flag. A map or list is replaced
+A later layer replaces an earlier one, setting by setting: default, file, profile, `--set NAME=VALUE`, flag. A map or list is replaced
 whole; `--set` can also change one name of a map (`eval_data.own=rows.jsonl`).
 
 A file is TOML or a JSON object. Its paths are relative to its folder; paths in `--set` and flags are relative to the working
@@ -22,7 +22,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,6 +30,7 @@ from lazarus_core.canonical import JSON
 from lazarus_core.reasons import plain_reason
 from lazarus_core.settings.file import Unwrap, read_settings
 from lazarus_core.settings.file_paths import from_folder
+from lazarus_core.settings.listed_tables import first_causes, problem_in_table
 from lazarus_core.settings.schema import Key, Schema, Setting, dotted, expected, fits, leaves, schema_of
 from lazarus_core.settings.set_values import map_value, parsed
 from lazarus_core.settings.sources import (
@@ -68,12 +69,13 @@ class Layers(Generic[Model]):
         self._sources: dict[Key, Source] = {}
         self._problems: list[tuple[str, str]] = []
 
-    def add_file(self, path: Path, unwrap: Unwrap | None = None) -> None:
+    def add_file(self, path: Path, unwrap: Unwrap | None = None, kind: Literal["file", "profile"] = "file") -> None:
         """Adds the settings of a file.
 
         Args:
             path: TOML if its name ends with `.toml`, else a JSON object.
             unwrap: Takes the settings out of a file that holds more.
+            kind: Kind of the source: `profile` for a part of the file that replaces settings of the rest.
 
         Raises:
             InputError: It cannot be read, or it is no TOML or JSON.
@@ -85,7 +87,7 @@ class Layers(Generic[Model]):
         def source(key: Key) -> Source:
             known = (read.lines.get(key[:length]) for length in range(len(key), 0, -1))
             line = next((each for each in known if each is not None), None)
-            return Source("file", f"{path}:{line}" if line else str(path))
+            return Source(kind, f"{path}:{line}" if line else str(path))
 
         self._add_table(read.tree, (), source, read.folder)
 
@@ -175,7 +177,7 @@ class Layers(Generic[Model]):
         try:
             found = self._model.model_validate(self._tree())
         except ValidationError as error:
-            problems = [each for detail in error.errors() if (each := self._problem(cast("JSON", detail))) is not None]
+            problems = [each for detail in first_causes(error) if (each := self._problem(detail)) is not None]
             if problems:
                 raise SettingsError(list(dict.fromkeys(problems))) from error
             raise
@@ -311,6 +313,8 @@ class Layers(Generic[Model]):
             return f"{source.place}: {at}{said}", CONTRADICTION
         if setting is None:
             return f"{source.place}: {plain_reason(str(detail['msg']))}", UNFIT
+        if (said := problem_in_table(setting, detail)) is not None:
+            return f"{source.place}: {said}", UNFIT
         if not setting.is_map or str(detail["type"]).startswith(("greater_than", "less_than", "finite")):
             return unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
         said, shown = (
@@ -332,7 +336,8 @@ class Layers(Generic[Model]):
         named = [source for key, source in self._sources.items() if key[: len(table)] == table and source.is_named]
         if not named:
             return None
-        place = re.sub(r":\d+$", "", named[0].place) if named[0].kind == "file" else named[0].place
+        is_place = named[0].kind in ("file", "profile")
+        place = re.sub(r":\d+$", "", named[0].place) if is_place else named[0].place
         return f"{place}: `{dotted((*table, str(location[-1])))}` is missing", CONTRADICTION
 
     def _concerned(self, key: Key, message: str) -> list[Key]:

@@ -40,7 +40,9 @@ def _toml(value: Any) -> str:
         case list():
             return f"[{', '.join(map(_toml, cast('list[Any]', value)))}]"
         case dict():
-            pairs = ", ".join(f"{_toml(name)} = {_toml(each)}" for name, each in cast("JSON", value).items())
+            pairs = ", ".join(
+                f"{_toml(name)} = {_toml(each)}" for name, each in cast("JSON", value).items() if each is not None
+            )
             return f"{{{pairs}}}"
         case _:
             return repr(value)

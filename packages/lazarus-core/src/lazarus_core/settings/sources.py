@@ -8,10 +8,10 @@ from lazarus_core.errors import InputError
 from lazarus_core.settings.schema import Setting, dotted
 
 UNKNOWN, UNFIT, CONTRADICTION, MALFORMED_SET = "LR-E181", "LR-E182", "LR-E183", "LR-E184"
-Kind = Literal["default", "file", "set", "flag"]
+Kind = Literal["default", "file", "profile", "set", "flag"]
 
 
-_RANKS: dict[Kind, int] = {"default": 0, "file": 1, "set": 2, "flag": 3}
+_RANKS: dict[Kind, int] = {"default": 0, "file": 1, "profile": 2, "set": 3, "flag": 4}
 _SHOWN_CHARS = 60
 
 
@@ -29,11 +29,11 @@ class Source(NamedTuple):
 
     @property
     def is_named(self) -> bool:
-        """Whether the setting was given by its key, in a file or `--set`."""
-        return self.kind in ("file", "set")
+        """Whether the setting was given by its key, in a file, a profile of it or `--set`."""
+        return self.kind in ("file", "profile", "set")
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.place}" if self.kind in ("file", "flag") and self.place else self.kind
+        return f"{self.kind} {self.place}" if self.kind in ("file", "profile", "flag") and self.place else self.kind
 
 
 DEFAULT = Source("default")

@@ -5,6 +5,7 @@ from .collect import collect_episodes as collect_episodes
 from .embedded import open_embedded as open_embedded
 from .lengths import check_tokenizer as check_tokenizer
 from .lengths import write_lengths as write_lengths
+from .opening import open_environment as open_environment
 from .playing import Job as Job
 from .playing import play as play
 from .policies import Policy as Policy

@@ -8,6 +8,7 @@ from lazarus_models.cli.answering import chat, infer
 from lazarus_models.cli.benchmarking import bench
 from lazarus_models.cli.caching import cache_app
 from lazarus_models.cli.describing import estimate, info
+from lazarus_models.cli.evaluating import eval_app
 from lazarus_models.cli.examples import examples
 from lazarus_models.cli.machine import doctor
 from lazarus_models.cli.making import convert, import_model, new
@@ -29,6 +30,7 @@ for command in (infer, chat, serve, info, new, estimate, convert, examples, benc
     app.command()(command)
 for command in (info, new, estimate, convert, examples):
     model_app.command()(command)
+app.add_typer(eval_app, name="eval")
 for each in (app, model_app):
     each.command("import")(import_model)
     each.add_typer(cache_app, name="cache")

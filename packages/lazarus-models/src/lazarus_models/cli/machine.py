@@ -8,31 +8,28 @@ from lazarus_models.cli.options import AsJson, show_table
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Report the device and the BLAS that MLX uses, their speed, and how to make them faster.
+    """Report the device that MLX uses, its speed and versions, and how to make it faster.
+
+    On a GPU this measures float32, TF32 and bfloat16, and computes gradients six times to see whether they repeat.
 
     Example: --json
     """
-    from lazarus_models.ops.cpu.doctor import diagnose
+    from lazarus_models.backend import KERNELS
+    from lazarus_models.doctor import diagnose, diagnosis_lines
 
+    if KERNELS is not None and KERNELS.first_run:
+        say(KERNELS.first_run)
     found = diagnose()
     if as_json:
-        show(json.dumps(asdict(found), ensure_ascii=False))
+        show(json.dumps(_as_json(asdict(found)), ensure_ascii=False))
         return
-    blas = " ".join(str(part) for part in (found.blas.library, found.blas.version, found.blas.core) if part)
-    threads = f", {found.blas.threads} threads" if found.blas.threads else ""
-    builtin = ""
-    if found.gflops_builtin:
-        builtin = (
-            f", {found.gflops / found.gflops_builtin:.0f} times the {found.gflops_builtin:.1f} of the built-in BLAS"
-        )
-    show_table(
-        {
-            "mlx": found.mlx,
-            "device": f"{found.device} {found.device_name}",
-            "blas": f"{blas}{threads}: {found.blas.reason}",
-            "float32": f"{found.gflops:.0f} GFLOP/s{builtin}",
-        },
-        as_json=False,
-    )
+    show_table(diagnosis_lines(found), as_json=False)
     if found.advice:
         say(found.advice)
+
+
+def _as_json(found: dict[str, object]) -> dict[str, object]:
+    """The diagnosis with the device's name and model at the top, as earlier versions had them."""
+    device = found["device"]
+    assert isinstance(device, dict)
+    return {**found, "device": device["name"], "device_name": device["model"], "hardware": device}

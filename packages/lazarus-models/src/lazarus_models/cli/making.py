@@ -18,7 +18,7 @@ _MEASURED = 20_000  # tokens of --text: enough for a perplexity within one perce
 def new(
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the model to this directory.")],
     preset: Annotated[
-        str, typer.Option("--preset", help="Use this size: nano, tiny-test, micro, tiny, small or medium.")
+        str, typer.Option("--preset", help="Use this size: nano, tiny-test, micro, tiny, small, medium or base.")
     ],
     tokenizer: Annotated[
         str, typer.Option("-t", "--tokenizer", help="Use the tokenizer in this directory or file, or `byte`.")

@@ -35,8 +35,11 @@ def load_model(model: str, adapter: Path | None, *, any_base: bool = False) -> "
         any_base: Accept an adapter that was trained on other weights.
     """
     from lazarus_models.adapters.files import load_adapter
+    from lazarus_models.backend import KERNELS
     from lazarus_models.loading.huggingface import load
 
+    if KERNELS is not None and KERNELS.first_run:
+        say(KERNELS.first_run)
     lm = load(model)
     if adapter is not None:
         load_adapter(lm.model, adapter, any_base=any_base)

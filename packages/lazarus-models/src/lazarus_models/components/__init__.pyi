@@ -3,6 +3,7 @@ from .caches import SegmentCache as SegmentCache
 from .decoder import Block as Block
 from .decoder import Body as Body
 from .decoder import Decoder as Decoder
+from .embedding import Embedding as Embedding
 from .kv_cache import KVCache as KVCache
 from .kv_cache import RotatingKVCache as RotatingKVCache
 from .masks import bidirectional_mask as bidirectional_mask
@@ -11,6 +12,7 @@ from .masks import segment_mask as segment_mask
 from .mlp import MLP as MLP
 from .mlp import MoE as MoE
 from .mlp import load_balance_loss as load_balance_loss
+from .norm import RMSNorm as RMSNorm
 from .roles import ParameterRole as ParameterRole
 from .roles import guessed_role as guessed_role
 from .roles import parameter_roles as parameter_roles

@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.attention import Attention
 from lazarus_models.components.caches import PartedCache
+from lazarus_models.components.embedding import Embedding
 from lazarus_models.components.kv_cache import KVCache, RotatingKVCache
 from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.masks import Reach, layer_mask
@@ -97,9 +98,9 @@ class Body(nn.Module):
         super().__init__()
         self.config = config
         _, embedding, norm = config.names
-        put(self, embedding, nn.Embedding(config.vocab_size, config.width))
+        put(self, embedding, Embedding(config.vocab_size, config.width))
         if config.positions:
-            self.embed_positions = nn.Embedding(config.positions, config.width)
+            self.embed_positions = Embedding(config.positions, config.width)
         self.layers = [Block(config.width, block) for block in config.blocks]
         put(self, norm, make_norm(config.norm, config.width))
 

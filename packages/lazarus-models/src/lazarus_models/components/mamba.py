@@ -16,6 +16,7 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.selective_scan import in_chunks, selective_scan
 from lazarus_models.config.architecture import Mamba2Config, MambaConfig
+from lazarus_models.ops.depthwise import depthwise_convolution
 from lazarus_models.ops.recomputation import Function, recomputed
 from lazarus_models.ops.state_space_step import state_space_step
 
@@ -181,7 +182,7 @@ def _activated(layer: nn.Conv1d, x: mx.array, mask: mx.array | None, cache: Any)
 
     def activated(x: mx.array, weight: mx.array, *bias: mx.array) -> tuple[mx.array]:
         before = mx.pad(x, [(0, 0), (weight.shape[1] - 1, 0), (0, 0)])
-        heard = mx.conv1d(before, weight, groups=x.shape[-1])
+        heard = depthwise_convolution(before, weight)
         return (nn.silu(heard + bias[0] if bias else heard),)
 
     return recomputed(activated, x, layer.weight, *([layer.bias] if "bias" in layer else []))[0]

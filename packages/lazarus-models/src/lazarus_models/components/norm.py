@@ -2,6 +2,14 @@
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.config.architecture import NormConfig
+from lazarus_models.ops import rms_norm
+
+
+class RMSNorm(nn.RMSNorm):
+    """MLX's RMSNorm with an exact sum of squares on a CPU."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return rms_norm(x, self.weight, self.eps)
 
 
 class OnePlusRMSNorm(nn.Module):
@@ -13,7 +21,7 @@ class OnePlusRMSNorm(nn.Module):
         self.eps = eps
 
     def __call__(self, x: mx.array) -> mx.array:
-        return mx.fast.rms_norm(x, 1.0 + self.weight, self.eps)
+        return rms_norm(x, 1.0 + self.weight, self.eps)
 
 
 def make_norm(config: NormConfig, width: int) -> nn.Module:
@@ -25,4 +33,4 @@ def make_norm(config: NormConfig, width: int) -> nn.Module:
     """
     if config.kind == "layer":
         return nn.LayerNorm(width, eps=config.eps, bias=config.bias)
-    return OnePlusRMSNorm(width, config.eps) if config.one_plus else nn.RMSNorm(width, eps=config.eps)
+    return OnePlusRMSNorm(width, config.eps) if config.one_plus else RMSNorm(width, eps=config.eps)

@@ -13,6 +13,8 @@ from typing import Any
 from jaxtyping import Float, Integer
 
 from lazarus_models.backend import mx, nn
+from lazarus_models.ops.gather import gather_rows, permute_rows
+from lazarus_models.ops.gradient_order import has_fixed_gradient_order
 from lazarus_models.ops.swiglu import clamped_swiglu, swiglu
 
 _SORTED_FROM = 64
@@ -39,7 +41,7 @@ class SwitchLinear(nn.Module):
         """
         weight: mx.array = self["weight"].swapaxes(-1, -2)
         x = mx.gather_mm(x, weight, rhs_indices=chosen, sorted_indices=is_sorted)
-        return x + mx.expand_dims(self["bias"][chosen], -2) if "bias" in self else x
+        return x + mx.expand_dims(gather_rows(self["bias"], chosen), -2) if "bias" in self else x
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -131,13 +133,19 @@ class SwitchGLU(nn.Module):
         """
         x = mx.expand_dims(x, (-2, -3))  # (..., 1, 1, D): one row a token, broadcast over its k experts
         chosen = mx.stop_gradient(chosen)
-        if chosen.size < _SORTED_FROM:
+        # Unsorted, the gradients are scattered sums. Rows of one token are answers being generated, without gradients.
+        is_decoding = chosen.ndim > 2 and chosen.shape[1] == 1
+        if chosen.size < _SORTED_FROM and (is_decoding or not has_fixed_gradient_order()):
             return self._computed(x, chosen, is_sorted=False).squeeze(-2)
         flat = chosen.flatten()
         order = mx.argsort(flat)
+        inverse = mx.argsort(order)  # brings the outputs back to the order of the tokens
+        if has_fixed_gradient_order():
+            copies = mx.broadcast_to(x, (*chosen.shape, *x.shape[-2:])).flatten(0, -3)  # one row a choice
+            x = self._computed(permute_rows(copies, order, inverse), flat[order], is_sorted=True)
+            return mx.unflatten(permute_rows(x, inverse, order), 0, chosen.shape).squeeze(-2)
         x = x.flatten(0, -3)[order // chosen.shape[-1]]  # one row a choice, by expert
-        # The inverse permutation brings the outputs back to the order of the tokens.
-        x = self._computed(x, flat[order], is_sorted=True)[mx.argsort(order)]
+        x = self._computed(x, flat[order], is_sorted=True)[inverse]
         return mx.unflatten(x, 0, chosen.shape).squeeze(-2)
 
     def _computed(self, x: mx.array, chosen: mx.array, *, is_sorted: bool) -> mx.array:

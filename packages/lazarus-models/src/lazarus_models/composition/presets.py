@@ -8,6 +8,7 @@
 | tiny      | 256   | 1024 | 6      | 4     | no        | 23,072,000                 |
 | small     | 384   | 1536 | 7      | 6     | no        | 41,686,656                 |
 | medium    | 512   | 2048 | 12     | 8     | no        | 83,898,880                 |
+| base      | 768   | 2560 | 12     | 12    | yes       | 124,275,456                |
 
 Initial weights: matrices are normal(0, `initializer_range`); those that write to the residual stream are divided by
 sqrt(2 * layers) (GPT-2, Radford et al. 2019). Biases are zero; norms and state parameters have the values of their layers. The
@@ -51,6 +52,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": _llama(256, 1024, 6, 4, initializer_range=0.01),
     "small": _llama(384, 1536, 7, 6, initializer_range=0.01),
     "medium": _llama(512, 2048, 12, 8, initializer_range=0.01),
+    # Width, layers, heads and size of GPT-2 small (Radford et al. 2019); the MLP is as wide as that size allows.
+    "base": _llama(768, 2560, 12, 12, tie_word_embeddings=True, initializer_range=0.01),
 }
 
 _RESIDUAL = (".o_proj.weight", ".down_proj.weight", ".out_proj.weight", ".c_proj.weight", ".output_linear.weight")

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from lazarus_models.backend import mx, nn, on_cpu
+from lazarus_models.components.embedding import Embedding
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import evaluate, modules, replace_modules
 
@@ -57,7 +58,7 @@ def _plain(layer: Any) -> nn.Module:
     ).astype(mx.float32)
     evaluate(weight)
     if isinstance(layer, nn.QuantizedEmbedding):
-        made: nn.Module = nn.Embedding(1, 1)
+        made: nn.Module = Embedding(1, 1)
     else:
         made = nn.Linear(1, 1, bias="bias" in layer)
         if "bias" in layer:

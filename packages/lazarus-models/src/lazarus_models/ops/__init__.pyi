@@ -1,7 +1,14 @@
 from .cpu.numpy_views import flat_view as flat_view
 from .cpu.numpy_views import fresh as fresh
 from .cpu.numpy_views import view as view
+from .gather import gather_rows as gather_rows
+from .gather import permute_rows as permute_rows
+from .gather import sum_rows_by_id as sum_rows_by_id
+from .gradient_order import GradientOrder as GradientOrder
+from .gradient_order import has_fixed_gradient_order as has_fixed_gradient_order
+from .gradient_order import set_gradient_order as set_gradient_order
 from .normalizer import log_normalizer as log_normalizer
 from .normalizer import log_probabilities as log_probabilities
 from .recomputation import detached as detached
 from .recomputation import recomputed as recomputed
+from .root_mean_square import rms_norm as rms_norm

@@ -15,13 +15,26 @@ def log_normalizer(logits: mx.array) -> mx.array:
     Args:
         logits: Float, (..., V); -inf for tokens that are excluded, but not for all.
     """
+    largest, total = exponential_sum(logits)
+    return mx.log(total) + largest
+
+
+def exponential_sum(logits: mx.array) -> tuple[mx.array, mx.array]:
+    """The largest logit, and the sum of exponentials of the differences from it, over the last axis.
+
+    Args:
+        logits: Float, (..., V); -inf for tokens that are excluded, but not for all.
+
+    Returns:
+        Largest logit and sum, float32, with the last axis of length 1. log(sum) + largest is the normalizer.
+    """
     logits = logits.astype(mx.float32)
     largest = mx.max(logits, axis=-1, keepdims=True)
     exponentials = mx.exp(logits - largest)
     short = -logits.shape[-1] % _GROUP
     padded = mx.pad(exponentials, [(0, 0)] * (logits.ndim - 1) + [(0, short)])
     groups = mx.unflatten(padded, -1, (-1, _GROUP))
-    return mx.log(groups.sum(axis=-1).sum(axis=-1, keepdims=True)) + largest
+    return largest, groups.sum(axis=-1).sum(axis=-1, keepdims=True)
 
 
 def log_probabilities(logits: mx.array, temperature: float = 1.0) -> mx.array:

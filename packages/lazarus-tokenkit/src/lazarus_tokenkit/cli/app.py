@@ -12,6 +12,7 @@ from lazarus_tokenkit.cli import (
     doctor,
     encoding,
     identity,
+    images,
     lengths,
     regression,
     samples,
@@ -55,6 +56,11 @@ samples_app = _app(
     "Inspect, rewrite and order data files.",
     [samples.inspect, samples.prepare, samples.curriculum],
 )
+images_app = _app(
+    "images",
+    "Turn images into rows of token ids, and rows into images.",
+    [images.prepare, images.grid],
+)
 analyze_app = _app(
     "analyze",
     "Measure a tokenizer on a corpus.",
@@ -79,7 +85,7 @@ train_app = _app(
     [training.bpe, training.sentencepiece, training.char],
 )
 regression_app = _app("regression", "Check a tokenizer against expected encodings.", [regression.run])
-for group in (analyze_app, lengths_app, samples_app, templates_app, train_app, regression_app):
+for group in (analyze_app, images_app, lengths_app, samples_app, templates_app, train_app, regression_app):
     app.add_typer(group)
 
 

@@ -14,6 +14,7 @@ from lazarus_plan import LengthRow, LengthsHeader
 from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoded, Encoder
 from lazarus_tokenkit.errors import SampleError, TemplateError
+from lazarus_tokenkit.images import image_manifests
 from lazarus_tokenkit.lengths.corpus_manifest import manifest_files
 from lazarus_tokenkit.samples.files import Paths, data_files
 from lazarus_tokenkit.samples.kinds import IdsSample, LabelledSample, TextSample
@@ -126,12 +127,13 @@ def header_of(
         engine: Name of the engine that encoded the batches, if it was not the reference engine. Stored as information.
 
     Raises:
-        SampleError: A data file is a shard of a corpus, and was changed since.
+        SampleError: A data file is a shard of a corpus or has a manifest of images, and was changed since.
     """
     fingerprint = encoder.fingerprint
     files = [file for path in as_paths(paths) for file in data_files(path)]
     digests = [_file_digest(file) for file in files]
-    manifests = manifest_files((file, digest["sha256"]) for file, digest in zip(files, digests, strict=True))
+    named = [(file, digest["sha256"]) for file, digest in zip(files, digests, strict=True)]
+    manifests = [*manifest_files(named), *image_manifests(named)]
     library = {"library": f"{fingerprint.library}, lengths by {engine}"} if engine else {}
     return LengthsHeader(
         count=count,

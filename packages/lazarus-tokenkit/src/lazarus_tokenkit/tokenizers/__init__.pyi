@@ -1,6 +1,9 @@
 from .backends.gguf import tokenizer_from_gguf as tokenizer_from_gguf
 from .backends.gguf_export import gguf_vocabulary as gguf_vocabulary
 from .backends.huggingface import HuggingFaceTokenizer as HuggingFaceTokenizer
+from .backends.pixels import PixelFormat as PixelFormat
+from .backends.pixels import pixel_format as pixel_format
+from .backends.pixels import pixel_tokenizer as pixel_tokenizer
 from .engines import Engine as Engine
 from .engines import EngineName as EngineName
 from .engines import choose_engine as choose_engine

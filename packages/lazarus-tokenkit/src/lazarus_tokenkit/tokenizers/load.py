@@ -13,6 +13,7 @@ from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 CHARACTERS = "char:"
+PIXELS = "pixels:"
 ACCEPTED = (
     "`byte`, `char:CHARACTERS`, a directory with tokenizer.json, tokenizer.model or vocab.json and merges.txt, one of"
     " those files, an encoding or model of OpenAI, or a Hugging Face id"
@@ -34,6 +35,7 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
         name_or_path: One of:
 
             - `byte` or `char:CHARACTERS`, which are built in; `char:` alone means printable ASCII;
+            - `pixels:HEIGHTxWIDTH:LEVELS:LABELS`, which is built in: grey images as tokens;
             - a directory with tokenizer files, or one tokenizer file, whose neighbours are then not read;
             - the name of an OpenAI encoding or model;
             - a Hugging Face id, `owner/name` or `owner/name@revision`.
@@ -51,6 +53,10 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
         from lazarus_tokenkit.tokenizers.backends.character import PRINTABLE, character_tokenizer
 
         return character_tokenizer(name.removeprefix(CHARACTERS) or PRINTABLE)
+    if name.startswith(PIXELS):
+        from lazarus_tokenkit.tokenizers.backends.pixels import parse_pixel_format, pixel_tokenizer
+
+        return pixel_tokenizer(parse_pixel_format(name))
     if not name:
         raise TokenizerNotFound(f"the tokenizer's name is empty; give {ACCEPTED}", "LT-E101")
     path = Path(name_or_path)

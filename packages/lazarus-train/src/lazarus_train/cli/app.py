@@ -46,7 +46,7 @@ def verify(
         list[Path] | None,
         typer.Option(
             "--sources",
-            help="SOURCES.toml or source files of the corpus that its rows are from; they are read again and compared.",
+            help="SOURCES.toml or source files of the corpus or the images that its rows are from; they are read again and compared.",
         ),
     ] = None,
     expect: Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
 from lazarus_core.console import duration, progress, say, warn
-from lazarus_train.cli.figures import Figures
+from lazarus_train.cli.figures import Figures, tokens_of
 
 if TYPE_CHECKING:
     from lazarus_plan.checks import ChainCheck
@@ -102,21 +102,23 @@ class _Display:
         self._pairs = done
 
     def on_start(self, checked: "ChainCheck", first: int, last: int) -> None:
+        from lazarus_models.backend import KERNELS
+
         self._shown.close()
         for line in checked.lines():
             say(f"plan: {line}")
         say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
+        if KERNELS is not None and first < last:
+            say(KERNELS.in_words)
         self._stack.enter_context(_asking_to_stop(self._asked, is_shown=True))
         self.show_bar("training", last, "steps", first)
         self._figures.began = time.monotonic()
 
     def on_step(self, report: "StepReport") -> None:
+        is_warm = self._figures.first is not None
         self._figures.add(report)
         told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
-        tokens = (
-            report.tokens if report.rollouts is None else report.metrics["answers"] * report.metrics["answer_tokens"]
-        )
-        speed = f"{tokens / report.seconds:,.0f} tokens/s"
+        speed = f"{tokens_of(report) / report.seconds:,.0f} tokens/s" if is_warm else "warm-up"
         mixed = "" if report.mixture is None else f", {mixture_note(report.mixture)}"
         self.bar(1, note=f"{_main_figure(report)}{told}, {speed}, {report.epochs:.2f} epochs{mixed}")
 
@@ -129,8 +131,9 @@ class _Display:
         losses = f"{_main_figure(first)} at step {first.step}"
         if last is not first:
             losses += f", {_main_figure(last).partition(' ')[2]} at step {last.step}"
-        speed = f"{self._figures.tokens / self._figures.step_seconds:,.0f} tokens/s"
-        say(f"trained: {losses}; {speed}, {duration(self._figures.seconds)}")
+        speed = self._figures.tokens_per_s
+        pace = "" if speed is None else f"{speed:,.0f} tokens/s, "
+        say(f"trained: {losses}; {pace}{duration(self._figures.seconds)}")
 
     def on_measure(self, done: int, total: int) -> None:
         self.bar(0, note=f"measuring held-out loss, {done / total:.0%}")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lazarus_core.cli_app import Deferred, bare_option
-from lazarus_core.console import say, show
+from lazarus_core.console import duration, say, show
 from lazarus_train.callbacks.profiling import DEFAULT_STEPS
 from lazarus_train.cli.dependent_settings import complete
 from lazarus_train.cli.training_commands import OBJECTIVE, Command
 
 if TYPE_CHECKING:
     from lazarus_core.settings import Key, Read, SettingsCommand
+    from lazarus_core.time_box import TimeBox
     from lazarus_train.config import TrainConfig
     from lazarus_train.run_settings import RunSettings
 
@@ -123,12 +124,15 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
     from lazarus_train.callbacks.profiling import PROFILE, TRACE, Profiler, profile_table
-    from lazarus_train.cli.figures import Figures, result_as_json
+    from lazarus_train.cli.figures import Figures, box_as_json, result_as_json
+    from lazarus_train.cli.option_names import name_options
     from lazarus_train.cli.progress import watching
     from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
+    from lazarus_train.errors import TimeIsUp
     from lazarus_train.objectives import make_objective
 
+    box = settings.time_box()
     config, resume = settings.train_config(), settings.resume
     make_objective(config.objective).check()
     planning = None if settings.build_plan is None else settings.build_plan.planning()
@@ -148,15 +152,26 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
         if budget is not None and "token_budget" not in planning:
             say(f"no -b: the plan has {budget:,} tokens a step, suggested from the lengths; give -b for another")
         processes.check_same(planning=planning)  # wait until the plan is written
+    if box is not None:
+        say(f"time box: ends before {box.end:%Y-%m-%d %H:%M:%S}, in {duration(box.left_s)}")
     figures = Figures()
-    with (
-        watching(config, is_shown=processes.is_first, figures=figures) as watcher,
-        telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
-    ):
-        profiler = Profiler(settings.profile or 0)
-        result = train(config, resume=resume, watcher=teller, profiler=profiler)
-    if settings.control:
-        _control(config, resume)
+    profiler = Profiler(settings.profile or 0)
+    try:
+        with (
+            watching(config, is_shown=processes.is_first, figures=figures) as watcher,
+            telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
+        ):
+            result = train(config, resume=resume, watcher=teller, time_box=box, profiler=profiler)
+        if settings.control:
+            _control(config, resume, box)
+    except TimeIsUp as ended:
+        if processes.is_first:
+            say(name_options(ended.message))
+            if as_json:
+                show(json.dumps(box_as_json(ended, config.output, figures)))
+            elif ended.left is not None and ended.left.checkpoint is not None:
+                show(str(ended.left.checkpoint))
+        return
     if not processes.is_first:
         return
     if profiler.is_wanted:
@@ -176,8 +191,8 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))
 
 
-def _control(config: "TrainConfig", resume: str) -> None:
-    """Trains again with random rewards, into the folder `control` of the run."""
+def _control(config: "TrainConfig", resume: str, box: "TimeBox | None") -> None:
+    """Trains again with random rewards, into the folder `control` of the run, within the same time box."""
     from lazarus_train.cli.figures import Figures
     from lazarus_train.cli.progress import watching
     from lazarus_train.distributed import init
@@ -188,4 +203,4 @@ def _control(config: "TrainConfig", resume: str) -> None:
     control = config.model_copy(update={"objective": objective, "output": config.output / CONTROL})
     say(f"the same run with random rewards, in {control.output}")
     with watching(control, is_shown=init().is_first, figures=Figures()) as watcher:
-        train(control, resume=resume if resume in ("auto", "none") else "auto", watcher=watcher)
+        train(control, resume=resume if resume in ("auto", "none") else "auto", watcher=watcher, time_box=box)

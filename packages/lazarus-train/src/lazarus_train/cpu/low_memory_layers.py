@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from lazarus_models.adapters import LoRALinear
 from lazarus_models.backend import mx, nn
-from lazarus_models.components import MLP, Block, Rope
-from lazarus_models.ops import detached, recomputed
+from lazarus_models.components import MLP, Block, Embedding, RMSNorm, Rope
+from lazarus_models.ops import detached, recomputed, rms_norm
 from lazarus_train.cpu.swiglu import swiglu
 
 
@@ -25,19 +25,19 @@ class LeanLinear(nn.Linear):
         return product + self.bias if "bias" in self else product
 
 
-class LeanEmbedding(nn.Embedding):
+class LeanEmbedding(Embedding):
     """A trainable embedding, which may also be the output head."""
 
     def as_linear(self, x: mx.array) -> mx.array:
         return cast("mx.array", _product(x, self.weight))
 
 
-class LeanRMSNorm(nn.RMSNorm):
+class LeanRMSNorm(RMSNorm):
     """RMSNorm that recomputes its intermediate results for the gradient."""
 
     def __call__(self, x: mx.array) -> mx.array:
         def normed(x: mx.array, weight: mx.array) -> mx.array:
-            return mx.fast.rms_norm(x, weight, self.eps)
+            return rms_norm(x, weight, self.eps)
 
         return _released(normed, x, self.weight)
 
@@ -94,13 +94,13 @@ class LeanBlock(Block):
 # Replacements by exact type. They have the same parameters, so only the class of a layer changes.
 _LEAN: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: LeanLinear,
-    nn.Embedding: LeanEmbedding,
-    nn.RMSNorm: LeanRMSNorm,
+    Embedding: LeanEmbedding,
+    RMSNorm: LeanRMSNorm,
     Rope: LeanRope,
     MLP: LeanMLP,
     Block: LeanBlock,
 }
-_OF_WEIGHTS = (nn.Linear, nn.Embedding)
+_OF_WEIGHTS = (nn.Linear, Embedding)
 """Layer types that stay unchanged if their weight is frozen: then the gradient is one matrix product."""
 
 

@@ -24,15 +24,20 @@ class Ema:
         self._model = model
         self._mean = flatten(model.trainable_parameters())
 
-    def update(self, step: int) -> None:
-        """Updates the mean after a step; steps count from 1."""
+    def update(self, step: int, *, waits: bool = True) -> None:
+        """Updates the mean after a step.
+
+        Args:
+            step: Steps done, from 1.
+            waits: Compute it at once. If false, the caller evaluates `state` before the next step.
+        """
         # At step 1 the decay is 2/11; it reaches 0.99 near step 900.
         decay = min(self._decay, (1 + step) / (10 + step))
         now = flatten(self._model.trainable_parameters())
         # New arrays: the first mean consists of the model's own arrays, which must not change.
         self._mean = {name: decay * mean + (1 - decay) * now[name] for name, mean in self._mean.items()}
-        # Otherwise the graph of all earlier steps would stay in memory.
-        evaluate(self._mean)
+        if waits:  # otherwise the graph of all earlier steps would stay in memory
+            evaluate(self._mean)
 
     def state(self) -> dict[str, mx.array]:
         """The mean, by parameter name."""

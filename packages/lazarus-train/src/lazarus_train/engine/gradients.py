@@ -114,9 +114,8 @@ class CompiledGradients:
     def __call__(self, model: nn.Module, batch: Batch, units: mx.array) -> Found:
         """Gradients, loss and metrics; arguments as in `GradientFn`."""
         assert model is self._model, "the graph is compiled for one model"
-        # Only arrays enter the graph; it is traced again when a shape changes.
-        arrays = {"ids": batch.ids, "segment_ids": batch.segment_ids, "is_label": batch.is_label}
-        found = cast("Found", self._graph(arrays, batch.random_inputs, units))
+        # The graph is traced again when a shape changes.
+        found = cast("Found", self._graph(arrays_of(batch), batch.random_inputs, units))
         evaluate(found)
         return found
 
@@ -128,9 +127,21 @@ class CompiledGradients:
         """
         # Tracing stores placeholders in the model, so keep the arrays to restore them.
         kept = flatten(self._model.trainable_parameters())
-        batch = Batch(
-            **arrays, places=mx.zeros(0, mx.int32), parts=(), numbers=(), step_rows=0, random_inputs=random_inputs
-        )  # places are as many as labels: no fixed shape
-        found = self._gradients.traced(self._model, batch, units)
+        found = self._gradients.traced(self._model, batch_of(arrays, random_inputs), units)
         self._model.update(unflatten(kept))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
         return found
+
+
+def arrays_of(batch: Batch) -> dict[str, mx.array]:
+    """The arrays of a batch that enter a compiled graph, without its random inputs."""
+    return {"ids": batch.ids, "segment_ids": batch.segment_ids, "is_label": batch.is_label}
+
+
+def batch_of(arrays: Mapping[str, mx.array], random_inputs: Mapping[str, mx.array]) -> Batch:
+    """A batch within a compiled graph. It has no parts, and no places: there are as many as labels, no fixed shape.
+
+    Args:
+        arrays: Result of `arrays_of`.
+        random_inputs: Random inputs of the batch.
+    """
+    return Batch(**arrays, places=mx.zeros(0, mx.int32), parts=(), numbers=(), step_rows=0, random_inputs=random_inputs)

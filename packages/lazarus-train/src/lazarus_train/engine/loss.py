@@ -24,7 +24,7 @@ from lazarus_train.data.dataset import Dataset
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.evaluation import ROWS_AT_ONCE
 from lazarus_train.engine.gradients import LossFn
-from lazarus_train.engine.precision import computing_in_bfloat16
+from lazarus_train.engine.precision import computing_in_bfloat16, in_bfloat16
 from lazarus_train.layers.neftune import embedding_noise, noisy
 from lazarus_train.objectives.base import Metrics, Objective, OwnBatches, Sums, Survey, step_group
 from lazarus_train.objectives.surveys import settle
@@ -134,17 +134,9 @@ class Statistics:
         model.eval()
         self.replicas.refresh()
         compute: Callable[[Any, Batch], Sums] = functools.partial(survey.sums, group)
-        found = self.replicas.map(_in_bfloat16(compute) if self.mixed_precision else compute, batches)
+        found = self.replicas.map(in_bfloat16(compute) if self.mixed_precision else compute, batches)
         model.train()
         return settle(survey, group, found, self.processes)
-
-
-def _in_bfloat16(compute: Callable[[Any, Batch], Sums]) -> Callable[[Any, Batch], Sums]:
-    def computed(model: Any, batch: Batch) -> Sums:
-        with computing_in_bfloat16(model):
-            return compute(model, batch)
-
-    return computed
 
 
 def tokens_at_once(micro_batch_rows: int | None, step: Step, threads: int) -> int:

@@ -102,12 +102,30 @@ class Optimizer:
         for group in self._groups:
             for name in set(group.names) - self._mine:
                 del group.optimizer.state[name]
-        self._move = self._moved
+        self._move = self.moved
         # The states are captured as inputs and outputs, because a compiled function must not hide side effects.
         if device_policy().compiles:
             compile_function: Any = mx.compile  # the stub has no type for captured trees
-            states = [group.optimizer.state for group in self._groups]
-            self._move = compile_function(self._moved, inputs=states, outputs=states)
+            self._move = compile_function(self.moved, inputs=self.states, outputs=self.states)
+
+    @property
+    def states(self) -> list[Any]:
+        """MLX's state of each group: moments, step count, learning rate. Changed in place by each step."""
+        return [group.optimizer.state for group in self._groups]
+
+    def set_rate(self, learning_rate: float) -> list[mx.array]:
+        """Sets the learning rate of every group, and returns what weight decay keeps of the weights of each.
+
+        Args:
+            learning_rate: Learning rate of the schedule; each group multiplies it by its factor.
+        """
+        kept: list[mx.array] = []
+        for group in self._groups:
+            rate = learning_rate * group.factor
+            group.optimizer.learning_rate = rate
+            # An array, not a Python number, which a compiled graph would take as a constant.
+            kept.append(mx.array(1 - rate * self._weight_decay))
+        return kept
 
     def update(self, gradients: Any, learning_rate: float) -> None:
         """Applies one optimizer step; call `evaluate` to compute it.
@@ -117,22 +135,23 @@ class Optimizer:
             learning_rate: Learning rate of the schedule; each group multiplies it by its factor.
         """
         slopes, parameters = flatten(gradients), flatten(self._model.trainable_parameters())
-        kept: list[mx.array] = []
-        for group in self._groups:
-            rate = learning_rate * group.factor
-            group.optimizer.learning_rate = rate
-            # An array, not a Python number, which a compiled graph would take as a constant.
-            kept.append(mx.array(1 - rate * self._weight_decay))
+        kept = self.set_rate(learning_rate)
         mine = {name: parameters[name] for name in parameters if name in self._mine}
         moved = self._move({name: slopes[name] for name in mine}, mine, kept)
         # Every process receives the parameters that the others updated.
         moved = self._shards.join(moved, parameters)
         self._model.update(unflatten(moved))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
 
-    def _moved(
+    def moved(
         self, slopes: Mapping[str, mx.array], parameters: Mapping[str, mx.array], kept: Sequence[mx.array]
     ) -> dict[str, mx.array]:
-        """Parameters after a step: weight decay, then each group's update rule. Moments are updated too."""
+        """Parameters after a step: weight decay, then each group's update rule. Moments are updated too.
+
+        Args:
+            slopes: Gradients by parameter name.
+            parameters: Parameters that this process updates, by name.
+            kept: Result of `set_rate`.
+        """
         moved: dict[str, mx.array] = {}
         for group, share in zip(self._groups, kept, strict=True):
             names = [name for name in group.names if name in self._mine]

@@ -6,10 +6,14 @@ float32, so the loss needs no scaling.
 """
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.trees import flatten, unflatten
+
+More = ParamSpec("More")
+Value = TypeVar("Value")
 
 
 @contextlib.contextmanager
@@ -21,6 +25,20 @@ def computing_in_bfloat16(model: nn.Module) -> Generator[None]:
         yield
     finally:
         model.update(unflatten(kept))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+
+
+def in_bfloat16(compute: Callable[Concatenate[Any, More], Value]) -> Callable[Concatenate[Any, More], Value]:
+    """A function of a model and more that computes in bfloat16.
+
+    Args:
+        compute: The function. It evaluates its arrays before it returns.
+    """
+
+    def computed(model: Any, *args: More.args, **named: More.kwargs) -> Value:
+        with computing_in_bfloat16(model):
+            return compute(model, *args, **named)
+
+    return computed
 
 
 def cast_weights(model: nn.Module, dtype: mx.Dtype) -> None:

@@ -23,6 +23,7 @@ from lazarus_train.engine.profiling import ProfiledGradients
 from lazarus_train.engine.references import Binder
 from lazarus_train.engine.sample_generations import prepare
 from lazarus_train.engine.state import TrainState
+from lazarus_train.engine.whole_step import WholeStep
 from lazarus_train.layers.neftune import embedding_width
 from lazarus_train.objectives.base import Objective, held_out_group, make_objective, step_group
 from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective
@@ -120,6 +121,8 @@ class Run:
         evaluator: Held-out losses and answers.
         micro_batch_rows: Rows per forward pass; None computes a whole step at once.
         on_policy: Draws answers and learns from them; None for objectives on the rows of the data.
+        whole_step: Computes a step of one micro-batch as one graph; None if the device or the objective does not allow
+            it.
     """
 
     setup: Setup
@@ -134,6 +137,7 @@ class Run:
     evaluator: Evaluator
     micro_batch_rows: int | None
     on_policy: OnPolicy | None = None
+    whole_step: WholeStep | None = None
 
 
 def start_run(setup: Setup) -> Run:
@@ -257,6 +261,7 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
         )
         if objective.is_on_policy
         else None,
+        whole_step=_whole_step(objective, state, config) if compiles and processes.size == 1 else None,
     )
 
 
@@ -272,3 +277,12 @@ def _gradients(objective: Objective[Any], state: TrainState, setup: Setup, *, co
     if not setup.profiler.is_wanted:
         return make(loss_fn)
     return ProfiledGradients(make, loss_fn, setup.profiler, splits=not (compiles and objective.is_static))
+
+
+def _whole_step(objective: Objective[Any], state: TrainState, config: TrainConfig) -> WholeStep | None:
+    """The step of a run as one graph, if the objective allows it."""
+    if not objective.is_static or objective.survey is not None:
+        return None
+    loss_fn = make_loss_fn(objective, mixed_precision=config.mixed_precision)
+    gradients = LossGradients(loss_fn, objective.metrics)
+    return WholeStep(gradients, state.lm.model, state.optimizer, config.optimizer.max_grad_norm)

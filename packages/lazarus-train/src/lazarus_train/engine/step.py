@@ -65,7 +65,7 @@ def compute_gradients(
         total |= {MEANS + name: mx.array(0.0) for name in gradients.means}
     shared = processes.sum(total)
     means = {name: cast("float", shared.pop(MEANS + name).item()) for name in gradients.means}
-    clipped, norm = _clip(shared, max_norm)
+    clipped, norm = clip(shared, max_norm)
     return Gradients(means.pop("loss"), means, cast("float", norm.item()), unflatten(clipped))
 
 
@@ -81,7 +81,13 @@ def _added(parts: list[Found]) -> Found:
     return total
 
 
-def _clip(gradients: dict[str, mx.array], max_norm: float) -> tuple[dict[str, mx.array], mx.array]:
+def clip(gradients: dict[str, mx.array], max_norm: float) -> tuple[dict[str, mx.array], mx.array]:
+    """Gradients scaled to at most a global norm, and their norm before.
+
+    Args:
+        gradients: Gradients by parameter name.
+        max_norm: Upper bound of the norm, above 0.
+    """
     import mlx.optimizers as optimizers
 
     clip = cast("Callable[..., tuple[dict[str, mx.array], mx.array]]", optimizers.clip_grad_norm)  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)

@@ -1,16 +1,18 @@
 """Trains on a batch plan: checks inputs before the first step, logs every step, and resumes from any checkpoint."""
 
+import contextlib
 import itertools
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from lazarus_core.atomic import naming
 from lazarus_core.printable import listed
+from lazarus_core.time_box import TimeBox
 from lazarus_models.backend import mx
 from lazarus_plan import PlanCursor
 from lazarus_plan.audit import StepDigest
@@ -29,17 +31,21 @@ from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.memory import check_weights_fit
+from lazarus_train.engine.pace import Pace
 from lazarus_train.engine.policy.on_policy import BETA
 from lazarus_train.engine.profiling import profiled_batches, profiled_device
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
 from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, compute_gradients
-from lazarus_train.errors import Interrupted, NonFinite, SetupError
+from lazarus_train.engine.whole_step import StepArrays, WholeStep
+from lazarus_train.errors import Interrupted, Left, NonFinite, SetupError
 from lazarus_train.objectives.base import make_objective
-from lazarus_train.objectives.loss_normalizer import epochs_by_step
+from lazarus_train.objectives.loss_normalizer import epochs_by_step, tokens_by_step
 from lazarus_train.preflight.inputs import check_run
-from lazarus_train.run_dir.checkpoint import checkpoint_path, write_checkpoint
+from lazarus_train.run_dir.checkpoint import checkpoint_path, read_state, write_checkpoint
+from lazarus_train.run_dir.metrics import read_lines
 from lazarus_train.run_dir.resume import AUTO, check_checkpoint, find_checkpoint
+from lazarus_train.run_dir.time_boxes import BoxLine, Ending, append_box, save_seconds
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,14 @@ class RunResult:
     data_head: str
 
 
-def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT, profiler: Profiler = OFF) -> RunResult:
+def train(
+    config: TrainConfig,
+    *,
+    resume: str = AUTO,
+    watcher: Watcher = SILENT,
+    time_box: TimeBox | None = None,
+    profiler: Profiler = OFF,
+) -> RunResult:
     """Trains a model on a batch plan.
 
     Args:
@@ -70,6 +83,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT,
         resume: `auto` continues from the newest checkpoint in the output folder, or starts if there is none. `none`
             starts and replaces an earlier run in the folder. A path continues from that checkpoint.
         watcher: Callbacks; they may stop the run. Each process of a run has its own.
+        time_box: Limit on the time of this call. It changes neither weights nor the steps of the audit log. None sets no limit.
         profiler: Measures where the time and the memory of some steps go, and writes it into the run's folder. The
             weights are the same.
 
@@ -80,6 +94,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT,
         ForeignCheckpoint: The checkpoint belongs to another run.
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` returned true. The same call continues from there.
+        TimeIsUp: Another step does not fit into the time box. The same call continues from there.
     """
     make_objective(config.objective).check()
     config = config.located()
@@ -91,6 +106,8 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT,
         if not path.exists():
             raise SetupError(f"`eval_data` {name}: {path} does not exist: correct the path", "LR-E117")
     processes = init()
+    pace = None if time_box is None else Pace(time_box, asked=watcher.should_stop)
+    watcher = watcher if pace is None else pace.watching(watcher, is_alone=processes.size == 1)
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):
         watcher.on_warning(f"warning: {line}")
@@ -106,10 +123,29 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT,
         processes.check_same(plan=inputs.plan.plan_id, settings=config.resume_key(), checkpoint=at)
         run = start_run(setup) if checkpoint is None or stored is None else restore_run(setup, checkpoint, stored)
         try:
-            return _Loop(run).follow_plan()
+            return _Loop(run, pace).follow_plan()
         finally:
             if processes.is_first:
                 profiler.write(folder.path)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A step that the device computes while the host prepares the next one.
+
+    Args:
+        share: Rows of the step.
+        mixture: Mixture of the step, if the plan has several sources.
+        rate: Learning rate.
+        arrays: Its results.
+        began: Time of the start, by `time.perf_counter`.
+    """
+
+    share: RankStep
+    mixture: StepMixture | None
+    rate: float
+    arrays: StepArrays
+    began: float
 
 
 class _Loop:
@@ -117,10 +153,12 @@ class _Loop:
 
     Args:
         run: The run, complete when passed.
+        pace: Pace in the time box; None without one.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, pace: Pace | None) -> None:
         self._run = run
+        self._pace = pace
         self._setup = run.setup
         self._config = run.setup.config
         self._inputs = run.setup.inputs
@@ -130,6 +168,8 @@ class _Loop:
         self._epochs = epochs_by_step(run.setup.inputs.plan, run.setup.inputs.dataset)
         done = run.log.next_step
         self._last = done if done and self._overfits() else run.setup.last
+        self._begun: _Begun | None = None
+        self._ended = 0.0  # when the step before ended, by `time.perf_counter`
 
     def follow_plan(self) -> RunResult:
         """Trains the remaining steps and writes the trained model."""
@@ -139,8 +179,12 @@ class _Loop:
             self._profiler.use(profiled_device())
         self._watcher.on_start(self._inputs.checked, done, self._last)
         self._restore_policy(done)
+        self._estimate_pace()
+        before = f"stopped before step {done + 1}; run the same command to continue"
         if is_due(self._config, done, self._last) and not self._run.evaluator.run(done):
-            raise Interrupted(f"stopped before step {done + 1}; run the same command to continue", "LR-E230")
+            raise self._stopped(done, before)
+        if done < self._last and self._pace is not None and processes.any(self._pace.is_over()):
+            raise self._stopped(done, before)
         cursor = PlanCursor(
             plan,
             rank=processes.rank,
@@ -154,12 +198,27 @@ class _Loop:
             if share.step.index >= self._last:
                 break
             with self._profiler.step(share.step.index + 1):
-                self._after(self._step(share, mixture))
+                self._do(share, mixture)
+        self._conclude()
         self._check_weights(log.next_step)
         if processes.is_first:
             log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
+        self._log_box("finished")
         processes.check_same(steps=log.next_step)
         return RunResult(self._setup.folder.final, log.next_step, len(plan), log.head, log.data_head)
+
+    def _do(self, share: RankStep, mixture: StepMixture | None) -> None:
+        """A step, and what follows it; a step of one graph is begun, and the step before it is logged."""
+        whole = self._run.whole_step
+        is_whole = whole is not None and sum(map(bool, share.micro_batches)) == 1
+        with contextlib.nullcontext() if self._pace is None else self._pace.step(share.step.tokens):
+            if whole is not None and is_whole:
+                done = self._begin(whole, share, mixture)
+            else:
+                self._conclude()
+                done = self._step(share, mixture)
+        if done is not None:
+            self._after(done)
 
     def _restore_policy(self, done: int) -> None:
         """Restores what the choice of prompts and the adapted `beta` know of earlier steps."""
@@ -171,19 +230,64 @@ class _Loop:
         drawn = [line for line in log.drawn() if line["step"] <= done]
         on_policy.resume(drawn, None if beta == "None" else float(beta))
 
+    def _begin(self, whole: WholeStep, share: RankStep, mixture: StepMixture | None) -> int | None:
+        """Starts a step on the device, then logs the step before it. Waits for a step only if something follows that
+        needs its weights. Returns the steps done then, and None otherwise.
+        """
+        step, began = share.step, time.perf_counter()
+        rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
+        mx.random.seed(step_seed(self._config.seed, step.index, self._processes.rank))  # for dropout
+        rows = next(rows for rows in share.micro_batches if rows)
+        with self._profiler.phase("read batch"):
+            (batch,) = self._run.batches.micro_batch(rows, step, {})
+        arrays = whole(batch, int(self._inputs.units[step.index]), rate)
+        done = step.index + 1
+        ema = self._run.state.ema
+        if ema is not None:
+            ema.update(done, waits=False)
+        self._conclude(_Begun(share, mixture, rate, arrays, began))
+        config = self._config
+        is_saved = config.save_every and done % config.save_every == 0
+        stops = self._watcher.should_stop() or (self._pace is not None and self._pace.is_over())
+        if done != self._last and not is_saved and not stops and not is_due(config, done, self._last):
+            return None
+        self._conclude()
+        return done
+
+    def _conclude(self, following: _Begun | None = None) -> None:
+        """Waits for the step that the device computes, starts the following one, and logs the finished one.
+
+        Args:
+            following: The next step, prepared; None if there is none yet.
+        """
+        begun, self._begun = self._begun, following
+        with self._profiler.phase("whole step") if begun is not None else contextlib.nullcontext():
+            found = None if begun is None else self._finite(begun.share.step, begun.arrays.read())
+        ended = time.perf_counter()
+        if following is not None:
+            ema = self._run.state.ema
+            following.arrays.begin([] if ema is None else ema.state())
+        if begun is not None and found is not None:
+            report = self._report(begun.share.step, found, begun.rate, ended - max(begun.began, self._ended))
+            self._log(begun.share, replace(report, mixture=begun.mixture))
+            self._ended = ended
+
     def _step(self, share: RankStep, mixture: StepMixture | None) -> int:
         """One step: gradients, update, logs. Returns the steps done."""
         step = share.step
         rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
         report = self._learn(share, rate) if self._run.on_policy is None else self._learn_on_policy(step, rate)
-        report = replace(report, mixture=mixture)
+        self._log(share, replace(report, mixture=mixture))
+        return report.step
+
+    def _log(self, share: RankStep, report: StepReport) -> None:
+        step = share.step
         units = int(self._inputs.units[step.index])
         with self._profiler.phase("row digests"):
             digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
         with self._profiler.phase("log"):
             self._run.log.step(report, self._run.objective.unit, units, digest)
         self._watcher.on_step(report)
-        return report.step
 
     def _learn(self, share: RankStep, rate: float) -> StepReport:
         """Updates the weights by the rows of a step."""
@@ -192,14 +296,17 @@ class _Loop:
         with self._profiler.phase("optimizer"):
             self._update(gradients, rate)
             self._average(step.index + 1)
+        return self._report(step, gradients, rate, time.perf_counter() - began)
+
+    def _report(self, step: Step, found: Gradients, rate: float, seconds: float) -> StepReport:
         return StepReport(
             step=step.index + 1,
-            loss=gradients.loss,
-            metrics=gradients.metrics,
+            loss=found.loss,
+            metrics=found.metrics,
             rate=rate,
-            norm=gradients.norm,
+            norm=found.norm,
             tokens=step.tokens,
-            seconds=time.perf_counter() - began,
+            seconds=seconds,
             epochs=float(self._epochs[step.index]),
         )
 
@@ -255,6 +362,14 @@ class _Loop:
         batches = profiled_batches(self._profiler, made) if self._profiler.is_active else made
         limit = self._config.optimizer.max_grad_norm
         found = compute_gradients(run.replicas, run.gradients, batches, units, limit, processes=self._processes)
+        return self._finite(step, found)
+
+    def _finite(self, step: Step, found: Gradients) -> Gradients:
+        """The results of a step.
+
+        Raises:
+            NonFinite: Loss or gradient is NaN or infinite.
+        """
         if not math.isfinite(found.loss) or not math.isfinite(found.norm):
             raise NonFinite(
                 f"step {step.index + 1} ({step.index} in the plan): loss {found.loss}, gradient norm {found.norm}, samples "
@@ -275,12 +390,13 @@ class _Loop:
     def _after(self, done: int) -> None:
         """Evaluates and saves when due; stops on request."""
         config = self._config
-        with self._profiler.phase("evaluation") if is_due(config, done, self._last) else nullcontext():
+        with self._profiler.phase("evaluation") if is_due(config, done, self._last) else contextlib.nullcontext():
             is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
-        stops = is_given_up or (not is_last and self._processes.any(self._watcher.should_stop()))
+        has_no_time = self._pace is not None and self._pace.is_over()
+        stops = is_given_up or (not is_last and self._processes.any(has_no_time or self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
             with self._profiler.phase("checkpoint"):
                 self._save(done)
@@ -289,10 +405,50 @@ class _Loop:
                 f"stopped after step {done}: the held-out loss rises while the training loss falls"
             )
         if stops:
-            raise Interrupted(
-                f"stopped after step {done} of {self._last}; the checkpoint is written; run the same command to continue",
-                "LR-E230",
-            )
+            words = f"stopped after step {done} of {self._last}; the checkpoint is written; run the same command to continue"
+            raise self._stopped(done, words)
+
+    def _estimate_pace(self) -> None:
+        """Estimates what a step and a checkpoint take from what earlier calls measured."""
+        if self._pace is not None:
+            folder = self._setup.folder
+            known = read_lines(folder.throughput), save_seconds(folder.time_boxes)
+            self._pace.estimate(self._run.state.lm.model, *known)
+
+    def _stopped(self, done: int, words: str) -> Interrupted:
+        """The reason of a stop: a request, or the end of the time box, whose checkpoint is read back.
+
+        Args:
+            done: Steps done.
+            words: Message of a requested stop.
+
+        Raises:
+            CorruptCheckpoint: The checkpoint is not on the disk as it was written.
+        """
+        pace = self._pace
+        if pace is None or self._processes.any(pace.asked()):
+            self._log_box("stopped")
+            return Interrupted(words, "LR-E230")
+        checkpoint = checkpoint_path(self._setup.folder.checkpoints, done)
+        is_saved = checkpoint.is_dir()
+        if is_saved and self._processes.is_first:
+            read_state(checkpoint)
+        self._log_box("time is up")
+        tokens = int(tokens_by_step(self._inputs.plan)[done : self._last].sum())
+        left = Left(done, self._last - done, tokens, pace.seconds_for(tokens), checkpoint if is_saved else None)
+        return pace.time_is_up(left, self._last)
+
+    def _log_box(self, ended: Ending) -> None:
+        """Records the time box outside of what identifies the run."""
+        pace = self._pace
+        if pace is None or not self._processes.is_first:
+            return
+        began = datetime.fromtimestamp(pace.box.wall_start).astimezone()
+        slowest = max(pace.saves, default=None)
+        line = BoxLine(
+            *(self._run.log.next_step, pace.trained, ended, began, pace.box.limit_s, pace.box.elapsed_s), slowest
+        )
+        append_box(self._setup.folder.time_boxes, line)
 
     def _overfits(self) -> bool:
         """Whether to stop early. The process that writes the metrics decides."""
@@ -313,6 +469,10 @@ class _Loop:
 
     def _save(self, done: int) -> None:
         self._check_weights(done)
+        with contextlib.nullcontext() if self._pace is None else self._pace.saving():
+            self._write(done)
+
+    def _write(self, done: int) -> None:
         run, log = self._run, self._run.log
         moments = run.state.optimizer.state()
         if self._processes.is_first:

@@ -137,7 +137,11 @@ def _nll(model: nn.Module, batch: Batch, before: Float[mx.array, "L D"], tempera
     # In place on a CPU: the logits are the largest array.
     nll = token_nll_in_place if device_policy().labels_only else token_nll
     logits = cast("Decoder", model).head(before)
-    return nll(logits if temperature == 1 else logits / temperature, mx.flatten(batch.ids)[batch.places])
+    if temperature != 1:
+        logits = (
+            logits.astype(mx.float32) / temperature
+        )  # in float32 as in `log_probabilities`, by which answers are drawn
+    return nll(logits, mx.flatten(batch.ids)[batch.places])
 
 
 def _values(model: nn.Module, before: Float[mx.array, "L D"]) -> Float[mx.array, " L"]:

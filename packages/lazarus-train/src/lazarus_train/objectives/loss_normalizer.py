@@ -57,6 +57,11 @@ def samples_by_step(plan: BatchPlan, dataset: Dataset, *, pairs: bool) -> NDArra
     return np.diff(plan.step_splits).astype(np.int64)
 
 
+def tokens_by_step(plan: BatchPlan) -> NDArray[np.int64]:
+    """Real tokens of each step, int64 (S,)."""
+    return np.add.reduceat(plan.end - plan.start, plan.step_splits[:-1])
+
+
 def epochs_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.float64]:
     """Epochs completed at the end of each step: tokens so far divided by the data's tokens, float64 (S,).
 
@@ -64,8 +69,7 @@ def epochs_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.float64]:
         plan: The steps.
         dataset: Samples of the plan.
     """
-    tokens = np.add.reduceat(plan.end - plan.start, plan.step_splits[:-1])
-    return np.cumsum(tokens) / dataset.lengths.length.sum()
+    return np.cumsum(tokens_by_step(plan)) / dataset.lengths.length.sum()
 
 
 def answers(dataset: Dataset, tokenizer: Tokenizer) -> list[str]:

@@ -79,9 +79,13 @@ def save_with_head(lm: LoadedModel, head: SequenceHead, directory: Path) -> None
     save(lm, directory)
     said: dict[str, Any] = json.loads((directory / CONFIG).read_bytes())
     said["architectures"] = [str(name).replace(CAUSAL, SEQUENCE) for name in said["architectures"]]
-    said["id2label"] = {str(number): name for number, name in enumerate(head.outputs)}
-    said["label2id"] = {name: number for number, name in enumerate(head.outputs)}
-    said["problem_type"] = head.problem
+    heading = {
+        "id2label": {str(number): name for number, name in enumerate(head.outputs)},
+        "label2id": {name: number for number, name in enumerate(head.outputs)},
+        "problem_type": head.problem,
+    }
+    # Last, also after a resume, whose config has them among its sorted members: the same bytes each time.
+    said = {name: value for name, value in said.items() if name not in heading} | heading
     text = json.dumps(said, indent=2, ensure_ascii=False)  # some families have an Infinity in it, which `save` wrote
     (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
 

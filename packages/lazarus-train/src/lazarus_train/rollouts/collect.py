@@ -1,6 +1,7 @@
 """Draws the answers of some prompts, in one turn or in conversation with an environment, and their rewards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from lazarus_tokenkit import Encoder
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.rollouts.advantages import overlong_penalty
-from lazarus_train.rollouts.environments import Environment, following_ids, load_environment
+from lazarus_train.rollouts.environments import Environment, close, following_ids
 from lazarus_train.rollouts.generate import Drawn, Request, draw_answers, rollout_seed
 from lazarus_train.rollouts.prompts import Prompts
 from lazarus_train.rollouts.record import TRUNCATED, Rollout, rounded
@@ -44,7 +45,6 @@ class Drawing:
         stop_ids: Tokens that end an answer.
         batch_texts: Answers of one thread that are drawn at the same time.
         overlong_buffer: Tokens of the growing penalty of long answers.
-        environment: Name of the environment; None for one answer to each prompt.
         turns: Most answers in an environment.
     """
 
@@ -55,7 +55,6 @@ class Drawing:
     stop_ids: Sequence[int]
     batch_texts: int
     overlong_buffer: int = 0
-    environment: str | None = None
     turns: int = 1
 
 
@@ -97,12 +96,16 @@ class Collector:
         encoder: Encoder of the data.
         reward: Computes rewards; None with an environment.
         drawing: Settings.
+        make_environment: Makes the environment of a conversation; None for one answer to each prompt.
+        draw: Draws answers by a model.
     """
 
     prompts: Prompts
     encoder: Encoder
     reward: Reward | None
     drawing: Drawing
+    make_environment: Callable[[], Environment] | None = None
+    draw: Callable[..., list[Drawn]] = draw_answers
 
     def collect(self, replicas: Replicas, asked: Sequence[Asked], step: int) -> Collected:
         """Draws answers with the model in evaluation mode. Its mode is restored.
@@ -116,24 +119,27 @@ class Collector:
         replicas.model.eval()
         replicas.refresh()
         try:
-            talks = [self._begin(each) for each in asked]
-            for turn in range(self.drawing.turns if self.drawing.environment else 1):
-                open_talks = [talk for talk in talks if talk.status is None]
-                if not open_talks:
-                    break
-                self._draw(replicas, open_talks, step, turn)
+            with ExitStack() as sessions:
+                talks = [self._begin(each, sessions) for each in asked]
+                for turn in range(self.drawing.turns if self.make_environment else 1):
+                    open_talks = [talk for talk in talks if talk.status is None]
+                    if not open_talks:
+                        break
+                    self._draw(replicas, open_talks, step, turn)
         finally:
             replicas.model.train(was_training)
         found = self._scored(talks, step)
         return Collected(found, [talk.lines for talk in talks])
 
-    def _begin(self, asked: Asked) -> _Conversation:
-        name = self.drawing.environment
-        talk = _Conversation(asked, self.prompts.ids(asked.sample), None if name is None else load_environment(name))
-        if talk.environment is not None:
-            row = self.prompts.row(asked.sample)
-            talk.environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))
-        return talk
+    def _begin(self, asked: Asked, sessions: ExitStack) -> _Conversation:
+        ids = self.prompts.ids(asked.sample)
+        if self.make_environment is None:
+            return _Conversation(asked, ids, None)
+        environment = self.make_environment()
+        sessions.callback(close, environment)
+        row = self.prompts.row(asked.sample)
+        environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))
+        return _Conversation(asked, ids, environment)
 
     def _draw(self, replicas: Replicas, talks: Sequence[_Conversation], step: int, turn: int) -> None:
         """One more answer in each conversation."""
@@ -149,7 +155,7 @@ class Collector:
 
     def _answers(self, model: Any, requests: Sequence[Request]) -> list[Drawn]:
         drawing = self.drawing
-        return draw_answers(
+        return self.draw(
             model,
             requests,
             temperature=drawing.temperature,

@@ -4,6 +4,8 @@ A package provides environments by an entry point of the group `lazarus.environm
 name. Its name is the prefix of the setting, as in `gym:sudoku`; with one such package installed it may be left out.
 """
 
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -18,7 +20,7 @@ _PLACEHOLDER = "x"
 
 
 class Environment(Protocol):
-    """What a run needs from an environment. `lazarus_gym.Environment` is one."""
+    """What a run needs from an environment. `lazarus_gym.Environment` is one. If it has a method `close`, that ends its session."""
 
     def reset(self, *, seed: int, task: str | None = None) -> Any:
         """Begins an episode; the result has `text`.
@@ -34,15 +36,14 @@ class Environment(Protocol):
         ...
 
 
-def load_environment(name: str) -> Environment:
-    """An environment of an installed package.
+def environment_maker(name: str) -> Callable[[], Environment]:
+    """A function that makes an environment of an installed package. Finding the package takes some milliseconds.
 
     Args:
         name: `PROVIDER:NAME`, or `NAME` alone if one package provides environments.
 
     Raises:
         SetupError: No package provides it.
-        LazarusError: The package has no environment of this name.
     """
     known = sorted({entry.name for entry in entry_points(group=GROUP)})
     provider, colon, rest = name.partition(":")
@@ -56,7 +57,14 @@ def load_environment(name: str) -> Environment:
             "that provides it, and give its prefix, as in gym:sudoku",
             "LR-E250",
         )
-    return plugin.value(rest)
+    return partial(plugin.value, rest)
+
+
+def close(environment: Environment) -> None:
+    """Ends the session of an environment that has one, as a server's has."""
+    end = getattr(environment, "close", None)
+    if callable(end):
+        end()
 
 
 def following_ids(encoder: Encoder, observation: str, question: str = _PLACEHOLDER) -> list[int]:

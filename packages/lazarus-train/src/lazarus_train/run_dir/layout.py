@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "rollouts.jsonl"
 
     @property
+    def time_boxes(self) -> Path:
+        """Time boxes of the run; they depend on the machine."""
+        return self.path / "time_boxes.jsonl"
+
+    @property
     def rewound(self) -> Path:
         """Lines that were removed from the audit log after a kill."""
         return self.path / "audit.jsonl.rewound"
@@ -145,6 +150,7 @@ class RunFolder:
             self.throughput,
             self.samples,
             self.rollouts,
+            self.time_boxes,
             self.audit,
             self.rewound,
             *self.profiles,

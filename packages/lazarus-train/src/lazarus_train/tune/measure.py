@@ -66,9 +66,10 @@ def measure(setup: Setup) -> Measured:
     from lazarus_train.config import LoraConfig, TrainConfig
     from lazarus_train.cpu.thread_parallel import Replicas
     from lazarus_train.devices import prepare_device, weight_bytes
-    from lazarus_train.engine.gradients import CompiledGradients, LossGradients
+    from lazarus_train.engine.gradients import LossGradients
     from lazarus_train.engine.state import TrainState
     from lazarus_train.engine.step import compute_gradients
+    from lazarus_train.engine.whole_step import WholeStep
     from lazarus_train.objectives.causal import CausalObjective
 
     nowhere = Path("nowhere")
@@ -80,16 +81,22 @@ def measure(setup: Setup) -> Measured:
     state = TrainState.fresh(config, None)
     threads = min(setup.rows, config.threads_of(policy.threads))
     replicas, gradients = Replicas(state.lm.model, threads), LossGradients(CausalObjective().loss)
-    compute = CompiledGradients(gradients, state.lm.model) if policy.compiles and threads == 1 else gradients
+    is_one_graph = policy.compiles and threads == 1
+    whole = WholeStep(gradients, state.lm.model, state.optimizer, 1.0) if is_one_graph else None
     batches = full_batches(setup, state.lm.config.vocab_size, threads)
     labels = setup.rows * (setup.row_len - 1)
     seconds: list[float] = []
     mx.reset_peak_memory()
     for _ in range(1 + setup.steps):
         began = time.perf_counter()
-        found = compute_gradients(replicas, compute, [batches], labels, 1.0)
-        state.optimizer.update(found.tree, config.optimizer.learning_rate)
-        state.optimizer.evaluate()
+        if whole is not None:
+            arrays = whole(batches[0], labels, config.optimizer.learning_rate)
+            arrays.begin()
+            arrays.read()
+        else:
+            found = compute_gradients(replicas, gradients, [batches], labels, 1.0)
+            state.optimizer.update(found.tree, config.optimizer.learning_rate)
+            state.optimizer.evaluate()
         seconds.append(time.perf_counter() - began)
     median = float(np.median(seconds[1:]))
     return Measured(

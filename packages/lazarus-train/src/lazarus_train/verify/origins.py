@@ -1,7 +1,7 @@
 """Checks where the data files of a run come from, beyond their rows.
 
-A length cache records the manifest of the corpus that a data file is a shard of. The package that makes corpora checks
-the rest of the way. It is found by the entry point group `lazarus.origins`:
+A length cache records the manifest of the corpus that a data file is a shard of, or of the images that it was made from.
+The package that wrote the manifest checks the rest of the way. It is found by the entry point group `lazarus.origins`:
 
     [project.entry-points."lazarus.origins"]
     corpus = "lazarus_corpus.output.origin:check_origin"
@@ -17,6 +17,7 @@ from typing import Any
 
 from lazarus_core.plugins import PluginGroup
 from lazarus_plan.errors import StalePlan
+from lazarus_tokenkit.images import manifest_path
 from lazarus_train.errors import SetupError
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.run_dir.links import How, Link
@@ -41,13 +42,13 @@ def walk_origins(run: RunEvidence) -> list[Link]:
         assert plugin is not None, "listed"
         for link, is_valid, found in plugin.value(run.config.data_files, run.sources):
             if is_valid is False:
-                raise StalePlan(f"{link}: {found}: it is not as the corpus's manifest says", "LR-E216")
+                raise StalePlan(f"{link}: {found}: it is not as its manifest says", "LR-E216")
             links.append(Link(link, found, How.NOT_PROVEN if is_valid is None else How.RECOMPUTED))
     return links
 
 
 def origin_links(run: RunEvidence, inputs: RunInputs, walked: Sequence[Link]) -> Iterator[Link]:
-    """The links of `walk_origins`, once the manifests are those that the plan records; none for data files of no corpus.
+    """The links of `walk_origins`, once the manifests are those that the plan records; none for data files without one.
 
     Args:
         run: The run, with the present paths of data and sources.
@@ -56,15 +57,18 @@ def origin_links(run: RunEvidence, inputs: RunInputs, walked: Sequence[Link]) ->
 
     Raises:
         StalePlan: A manifest was changed since the lengths were built.
-        SetupError: Sources are given, and the plan records no corpus.
+        SetupError: Sources are given, and the plan records no manifest.
     """
     recorded = _recorded(inputs)
     if not recorded:
         if run.sources:
-            raise SetupError("`sources` are given, but the plan's lengths are not of shards of a corpus", "LR-E217")
+            raise SetupError(
+                "`sources` are given, but the plan's lengths are not of shards of a corpus or of images", "LR-E217"
+            )
         return
     folders = {path.parent.parent for path in run.config.data_files if path.parent.name == "shards"}
-    for path in sorted(folder / "manifest.json" for folder in folders):
+    manifests = {folder / "manifest.json" for folder in folders} | set(map(manifest_path, run.config.data_files))
+    for path in sorted(manifests):
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() not in recorded:
             raise StalePlan(
                 f"manifest: {path} changed since the lengths were built: restore it, or build lengths and plan again",
@@ -72,7 +76,7 @@ def origin_links(run: RunEvidence, inputs: RunInputs, walked: Sequence[Link]) ->
             )
     yield from walked
     if not walked:
-        reason = "the data files are not in the folder of their corpus, or lazarus-corpus is not installed"
+        reason = "the data files are not beside their manifest, or lazarus-corpus is not installed"
         yield Link("corpus", f"{reason}; its manifest has SHA-256 {', '.join(sorted(recorded))}", How.NOT_CHECKED)
 
 

@@ -22,6 +22,7 @@ from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.gradients import GradientFn
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.policy.updates import Update, UpdateMaker, reference_divergence, with_inputs
+from lazarus_train.engine.precision import in_bfloat16
 from lazarus_train.engine.step import Gradients, compute_gradients
 from lazarus_train.objectives.policy.base import PolicyObjective, PolicySettings
 from lazarus_train.preflight.inputs import RunInputs
@@ -342,6 +343,8 @@ def policy_of(
     settings = cast("PolicySettings", objective.settings)
     objective.seed = config.seed
     collector = objective.collector(inputs.encoder, lm)
+    if config.mixed_precision:  # answers are drawn by the arithmetic of the loss
+        collector = replace(collector, draw=in_bfloat16(collector.draw))
     reference = None if objective.bindings is None else cast("Any", objective.bindings.reference)
     return OnPolicy(
         objective=objective,
@@ -354,6 +357,7 @@ def policy_of(
             temperature=settings.temperature,
             micro_rows=config.micro_rows,
             is_packed=lm.model.config.supports_packing,
+            mixed_precision=config.mixed_precision,
         ),
         gradients=gradients,
         seed=config.seed,

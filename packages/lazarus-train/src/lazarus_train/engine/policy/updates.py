@@ -16,6 +16,7 @@ from lazarus_plan.shard import assign
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import Batch, make_batch
 from lazarus_train.distributed import ProcessGroup
+from lazarus_train.engine.precision import in_bfloat16
 from lazarus_train.objectives.forward import survey_labels
 from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, OLD_VALUE, REFERENCE, RETURN, SHARE, WEIGHT
 from lazarus_train.rollouts.advantages import Advantage
@@ -103,6 +104,7 @@ class UpdateMaker:
         temperature: Divisor of the logits.
         micro_rows: Rows of a micro-batch of all threads; None for `MICRO_TOKENS` tokens.
         is_packed: Whether answers may share a row.
+        mixed_precision: Whether the model computes in bfloat16.
     """
 
     replicas: Replicas
@@ -112,6 +114,7 @@ class UpdateMaker:
     temperature: float
     micro_rows: int | None
     is_packed: bool
+    mixed_precision: bool = False
 
     def make(
         self,
@@ -148,7 +151,7 @@ class UpdateMaker:
             shares = share_rows(mine[first : first + size], self.replicas.threads)
             batches = [make_batch(share, made.dataset, made.row_len, len(made.rows)) for share in shares]
             items = [(batch, _compared(batch, answers, lines)) for batch in batches]
-            found = self.replicas.each(self._survey, items)
+            found = self.replicas.each(in_bfloat16(self._survey) if self.mixed_precision else self._survey, items)
             micro.append(
                 [each._replace(members=tuple(moving[part.sample] for part in each.batch.parts)) for each in found]
             )

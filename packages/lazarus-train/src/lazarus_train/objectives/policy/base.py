@@ -47,8 +47,9 @@ class PolicySettings(ObjectiveSettings, frozen=True):
     """Reward of an answer: `exact` compares with the row's own answer; the name of an installed reward; a `.toml` file of
     rewards; or a Python function, `MODULE:FUNCTION`. Default: the environment's."""
     environment: str | None = None
-    """Environment that answers the model, by its installed name; each row has a `seed` and may have a `task`. The reward is the
-    environment's. Default: one answer to each prompt."""
+    """Environment that answers the model: an installed name, such as gym:sudoku, or the address of an OpenEnv server, such as
+    ws://127.0.0.1:8000. Each row has a `seed` and may have a `task`. The reward is the environment's. Default: one answer to each
+    prompt."""
     turns: PositiveInt = 16
     """Most answers of the model in an environment."""
     prompts_per_step: PositiveInt | None = None
@@ -108,8 +109,6 @@ class PolicySettings(ObjectiveSettings, frozen=True):
             raise ValueError("`lora.dropout` changes probabilities between two passes: leave it at 0")
         if run.neftune_alpha is not None:
             raise ValueError("`neftune_alpha` changes probabilities between two passes: leave it out")
-        if run.mixed_precision:
-            raise ValueError("`mixed_precision` would draw answers by another arithmetic than it trains: leave it out")
         if self.reference == "adapters-off" and run.lora is None:
             raise ValueError("`reference` adapters-off needs `lora`")
 
@@ -135,11 +134,11 @@ class PolicyObjective(Objective[Any]):
         Raises:
             SetupError: It is not.
         """
-        from lazarus_train.rollouts.environments import load_environment
+        from lazarus_train.rollouts.environments import close, environment_maker
         from lazarus_train.rollouts.rewards import load_reward
 
         if self.settings.environment is not None:
-            load_environment(self.settings.environment)
+            close(environment_maker(self.settings.environment)())
         if self.settings.reward is not None:
             load_reward(self.settings.reward)
 
@@ -190,6 +189,7 @@ class PolicyObjective(Objective[Any]):
             SetupError: The reward or the environment is not there.
         """
         from lazarus_train.rollouts.collect import Collector, Drawing
+        from lazarus_train.rollouts.environments import environment_maker
         from lazarus_train.rollouts.prompts import Prompts
         from lazarus_train.rollouts.rewards import load_reward
 
@@ -203,11 +203,11 @@ class PolicyObjective(Objective[Any]):
             stop_ids=lm.stop_ids,
             batch_texts=settings.batch_texts,
             overlong_buffer=0 if is_greedy else settings.overlong_buffer,
-            environment=settings.environment,
             turns=settings.turns,
         )
         reward = None if settings.reward is None else load_reward(settings.reward)
-        return Collector(Prompts(bindings.dataset, bindings.tokenizer), encoder, reward, drawing)
+        maker = None if settings.environment is None else environment_maker(settings.environment)
+        return Collector(Prompts(bindings.dataset, bindings.tokenizer), encoder, reward, drawing, maker)
 
     @abstractmethod
     def token_weights(self, lengths: Sequence[int]) -> tuple[list[float], int]:

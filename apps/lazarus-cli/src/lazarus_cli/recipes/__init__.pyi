@@ -1,0 +1,16 @@
+from .errors import RecipeError as RecipeError
+from .folder import RecipeFolder as RecipeFolder
+from .folder import StageRecord as StageRecord
+from .lock import check_lock as check_lock
+from .lock import make_lock as make_lock
+from .recipe import Recipe as Recipe
+from .recipe import load_recipe as load_recipe
+from .runner import Progress as Progress
+from .runner import StageOutcome as StageOutcome
+from .runner import run_recipe as run_recipe
+from .stage import Artifact as Artifact
+from .stage import Context as Context
+from .stage import Inputs as Inputs
+from .stage import Reads as Reads
+from .stage import Stage as Stage
+from .stage import StageSettings as StageSettings

@@ -1,0 +1,1 @@
+"""Types of stages, one file each."""

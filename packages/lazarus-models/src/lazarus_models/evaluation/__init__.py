@@ -1,0 +1,5 @@
+"""Evaluation of models: tasks, scores with intervals and baselines, comparisons, reports."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)
