@@ -93,6 +93,10 @@ def test_yes_sets_up_and_starts_and_each_step_runs_alone(machine: Path, lazarus)
     assert lazarus(*words, "--step", "stop", "--yes")[0] == 0
     assert lazarus(*words, "--step", "fetch", "--yes", "-o", "results")[0] == 0
     assert (machine / "here/results/done.toml").is_file()
+    code, _, err = lazarus(*words, "--step", "fetch", "--yes", "-o", "results")
+    assert code == 2 and "LC-E290" in err, "it has files, and none of a recipe"
+    (machine / "here/results/lazarus.lock").write_text("{}")
+    assert lazarus(*words, "--step", "fetch", "--yes", "-o", "results")[0] == 0
     calls = (machine / "calls").read_text()
     assert "tmux new-session -d -s night lazarus run 'my recipe.toml' -o out 2>&1 | tee -a lazarus.log" in calls
     assert "tmux send-keys -t =night: C-c" in calls and "hf_secret" not in calls

@@ -15,8 +15,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from lazarus_cli.operations.artifacts import RECIPE, kind_of
 from lazarus_cli.operations.errors import OperationError
 from lazarus_core.console import say, show, show_line
+from lazarus_core.outputs import check_folder
 from lazarus_core.reasons import absent_or
 
 Step = Literal["setup", "start", "watch", "stop", "fetch"]
@@ -63,7 +65,7 @@ def remote(
     program: Annotated[
         str, typer.Option("--program", help="How lazarus is started there, such as 'uv run lazarus'.")
     ] = "lazarus",
-    output: Annotated[
+    results: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the results [default: the recipe's name].")
     ] = None,
     step: Annotated[
@@ -93,7 +95,7 @@ def remote(
             tmux or (name if _NAME.fullmatch(name) else "lazarus"),
             tuple(files or ()),
             tuple(_words(program)),
-            output or Path(name),
+            results or Path(name),
         )
     )
     chosen = STEPS if step is None else (step,)
@@ -182,7 +184,8 @@ def run_steps(asked: RemoteRecipe, steps: Sequence[Step]) -> None:
             if shutil.which(words[0]) is None:
                 raise OperationError(f"{words[0]} is not installed here: install it", "LC-E291")
             say(shlex.join(words))
-            if words[0] == "rsync" and step == "fetch":
+            if step == "fetch":
+                _check_results(asked.output)
                 asked.output.mkdir(parents=True, exist_ok=True)
             code = subprocess.run(words, check=False).returncode
             if code:
@@ -190,6 +193,12 @@ def run_steps(asked: RemoteRecipe, steps: Sequence[Step]) -> None:
                     f"{step}: the command ended with {code}: {shlex.join(words)[:600]}; correct the problem that it named",
                     "LC-E291",
                 )
+
+
+def _check_results(path: Path) -> None:
+    """Refuses a folder with other files than those of a recipe, which rsync would mix or replace."""
+    if kind_of(path) != RECIPE:
+        check_folder(path, "the results", code="LC-E290")
 
 
 def _ssh(asked: RemoteRecipe, *commands: Sequence[str], inside: bool = False) -> list[str]:
