@@ -82,7 +82,7 @@ READ = {
     "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files", "source", "reports", "thresholds", "fail_below"),
-    *("folder", "used_in", "recipe", "results"),  # `remote` writes results only by rsync, in a test of its own
+    *("folder", "used_in", "recipe"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

@@ -115,7 +115,7 @@ NAMED = {
     ("train", "checkpoints", "path"): "run",
     ("verify", "path"): "run",
     ("cleanup", "path"): "run",
-    ("remote", "recipe"): "notes.txt",
+    ("remote", "recipe"): "remote.toml",
     ("remote", "host"): "gpu1",
     ("backup", "source"): "run",
     ("restore", "source"): "copy",

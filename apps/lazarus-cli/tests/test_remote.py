@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from lazarus_cli.operations.errors import OperationError
 from lazarus_cli.operations.remote import STEPS, RemoteRecipe, check_remote, remote_commands
 
+RECIPE = Path(__file__).parents[3] / "pyproject.toml"
+"""Any TOML file."""
 STAND_IN = """#!/bin/sh
 # As ssh: runs the last word by a shell in the home folder of the "remote" machine.
 echo "ssh $*" >> "$HOME_THERE/../calls"
@@ -129,7 +131,7 @@ def test_what_could_become_an_option_or_another_command_is_refused(machine: Path
 
 @given(st.text("ab $`'\"\\;&|*<>é-", min_size=1, max_size=12), st.sampled_from(STEPS))
 def test_the_remote_shell_sees_every_folder_as_one_word(folder: str, step):
-    asked = RemoteRecipe(Path(__file__), "gpu1", folder, "s", (), ("lazarus",), Path("out"))
+    asked = RemoteRecipe(RECIPE, "gpu1", folder, "s", (), ("lazarus",), Path("out"))
     try:
         check_remote(asked)
     except OperationError:
