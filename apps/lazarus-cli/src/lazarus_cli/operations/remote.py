@@ -130,6 +130,8 @@ def check_remote(asked: RemoteRecipe) -> RemoteRecipe:
             raise OperationError(f"{absent_or(path, 'is no file')}: correct the path", "LC-E290")
     try:
         content = tomllib.loads(read_bytes(asked.recipe, MAX_RECIPE).decode())
+    except UnicodeDecodeError as error:
+        raise OperationError(f"{asked.recipe} is no text in UTF-8: give the recipe", "LC-E290") from error
     except (LazarusError, ValueError) as error:
         raise OperationError(f"{asked.recipe} is no TOML file: {error}; give the recipe", "LC-E290") from error
     if not content:
