@@ -94,12 +94,18 @@ def make_inputs(folder: Path) -> None:
     (folder / "ablation.json").write_text(json.dumps(ablation), "utf-8")
     np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     images = ["data", "images", "prepare", "images.npz", "-o", "images.jsonl"]
-    commands.run([sys.executable, "-m", "lazarus_cli", *images], cwd=folder, check=True)
+    recipe = 'data.rows = "data.jsonl"\n[tokenizer]\nkind = "char"\ndata = ["rows"]\n'
+    (folder / "recipe.toml").write_text(recipe, "utf-8")
+    drawing = ["model", "new", "--preset", "nano", "-t", "pixels:3x3:8:2", "-o", "drawing"]
+    for words in (images, drawing):
+        commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]
     (folder / "replies.jsonl").write_text("".join(replies), "utf-8")
     (folder / "remote.toml").write_text('title = "a recipe"\n', "utf-8")
+    (folder / "recipe/.lazarus").mkdir(parents=True)
+    (folder / "recipe/.lazarus/rows.begun").write_text("sha256:0\n", "utf-8")
     (folder / "folder").mkdir()
     (folder / "folder/notes.txt").write_text("years of work\n", "utf-8")
     (folder / "notes.txt").write_text("years of work\n", "utf-8")

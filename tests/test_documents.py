@@ -17,7 +17,7 @@ LONG = [
     documents.ROOT / "README.md",
     *(
         documents.DOCS / f"{name}.md"
-        for name in ("batching", "getting-started", "inference", "introspection", "training")
+        for name in ("batching", "evaluation", "getting-started", "images", "inference", "introspection", "training")
     ),
     *(documents.ROOT / f"packages/lazarus-{name}/README.md" for name in ("introspect", "train")),
 ]
@@ -37,6 +37,7 @@ INSTALLATIONS = [
 NOT_RUN = {
     "README.md": 3,
     "apps/lazarus-cli/docs/getting-started.md": 2,
+    "apps/lazarus-cli/docs/recipes.md": 1,
     "apps/lazarus-cli/docs/models.md": 1,
     "apps/lazarus-cli/docs/inference.md": 2,
     "apps/lazarus-cli/docs/real-model.md": 5,

@@ -97,8 +97,7 @@ def test_commands_of_lazarus_and_of_the_packages_are_the_same(script: str):
     assert unmounted == {
         *("lazarus bench", "lazarus data batching", "lazarus explain", "lazarus quickstart"),
         *("lazarus cleanup", "lazarus status", "lazarus backup", "lazarus restore", "lazarus push", "lazarus pull"),
-        "lazarus remote",
-        *("lazarus lock", "lazarus run"),
+        *("lazarus lock", "lazarus remote", "lazarus report", "lazarus run"),
     }
 
 

@@ -37,6 +37,7 @@ APPS = {
     "run": "lazarus_cli.recipes.cli:run",
     "lock": "lazarus_cli.recipes.cli:lock",
     "status": "lazarus_cli.operations.status:status",
+    "report": "lazarus_cli.recipes.report_cli:report",
     **{
         name: f"lazarus_cli.operations.{name}:{name}"
         for name in ("cleanup", "backup", "restore", "push", "pull", "remote")
@@ -113,6 +114,7 @@ COMMANDS: dict[str, list[str]] = {
         for name in ("coverage", "entropy", "fit-score", "efficiency", "vocab-suggest", "words")
     },
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
+    "models images": ["-m", "drawing", "--grid", "1x1", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
     "models eval run": ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "@"],
@@ -181,10 +183,11 @@ COMMANDS: dict[str, list[str]] = {
     "train sweep": ["--model", "model", "--row-len", "16", "--max-rows", "1", "--steps", "1", "-o", "@"],
     "train report": ["run", "-o", "@"],
     "quickstart quickstart": ["-o", "@"],
+    "run run": ["recipe.toml", "-o", "@"],
+    "report report": ["recipe", "-o", "@"],
     "backup backup": ["plan", "-o", "@"],
     "restore restore": ["copy", "-o", "@"],
     "pull pull": ["copy", "-o", "@"],
-    "run run": ["recipe.toml", "-o", "@"],
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
@@ -275,11 +278,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "labelled.jsonl").write_text("".join(json.dumps(row) + "\n" for row in labelled), "utf-8")
     (folder / "recipe.toml").write_text(RECIPE, "utf-8")
     (folder / "texts.jsonl").write_text('{"text": "What is it?"}\n', "utf-8")
+    (folder / "recipe/.lazarus").mkdir(parents=True)
+    (folder / "recipe/.lazarus/rows.begun").write_text("sha256:0\n", "utf-8")
     (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     np.savez(folder / "images.npz", x=np.zeros((2, 3, 3), np.uint8), y=np.arange(2))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("tokenkit images prepare", ["images.npz", "-o", "images.jsonl"]) == 0
+        assert call("models new", ["--preset", "nano", "-t", "pixels:3x3:8:2", "-o", "drawing"]) == 0
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
         words = ["-m", "model", "-t", "perplexity=texts.jsonl", "-o", "evaluated.json"]
         assert call("models eval run", words) == 0

@@ -48,6 +48,35 @@ class Page(NamedTuple):
     of: tuple[str, ...]
 
 
+RECIPE = """
+data.rows = "rows.jsonl"
+data.held = "held.jsonl"
+[tokenizer]
+kind = "char"
+data = ["rows", "held"]
+[lengths]
+data = "rows"
+tokenizer = "tokenizer"
+[plan]
+lengths = ["lengths"]
+token_budget = 4096
+row_len = 2048
+epochs = 40
+[model]
+preset = "nano"
+tokenizer = "tokenizer"
+[sft]
+model = "model"
+plan = "plan"
+eval_data = { held = "held" }
+optimizer = { learning_rate = 3e-3 }
+[answer]
+model = "sft"
+prompts = ["How much is 3 and 4?"]
+max_new_tokens = 8
+"""
+
+
 def _inputs(steps: int) -> list[str]:
     every = max(1, steps // 4)
     train = (
@@ -75,6 +104,7 @@ def _inputs(steps: int) -> list[str]:
         ),
         f"{train} --sample-prompt 'How much is 3 and 4?' --learning-rate 3e-3 -o fast",
         f"{train} --learning-rate 3e-4 -o slow",
+        f"run recipe.toml --set sft.max_steps={steps} -o recipe",
     ]
 
 
@@ -90,6 +120,7 @@ def _pages() -> list[Page]:
     add("lazarus_plan.report.page", "plan-padded", "data batchplan stats -p padded --html", rows)
     add("lazarus_train.run_dir.report", "run", "train report fast -o", "fast")
     add("lazarus_train.run_dir.report", "run-mixture", "train report mixture -o", "mixture")
+    add("lazarus_cli.recipes.page", "recipe", "report recipe -o", "recipe")
     add("lazarus_train.run_dir.report", "runs", "train report fast slow -o", "fast", "slow")
     analyze = "tokenizer analyze"
     for name, command in {
@@ -168,6 +199,7 @@ def build(folder: Path, run: Run, *, rows: int = 60, steps: int = 40, is_real: b
     for name, part in (("rows", problems[:rows]), ("held", problems[rows:])):
         text = "".join(json.dumps({"prompt": question, "completion": answer}) + "\n" for question, answer in part)
         (folder / f"{name}.jsonl").write_text(text, "utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, "utf-8")
     labelled = [{"prompt": f"{who} was {word}", "label": word} for who in "abcdefgh" for word in ("sad", "glad")]
     texts = [{"text": question} for question, _ in problems[:4]]
     (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts), "utf-8")

@@ -67,6 +67,15 @@ def has_room_in_memory() -> bool:
     return shutil.disk_usage(IN_MEMORY).free >= ROOM_IN_MEMORY
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Names the device of a run of device tests (`-m device`), and what differs between devices."""
+    if "device" not in str(config.getoption("markexpr")):
+        return
+    from lazarus_models.backend import mx
+
+    terminalreporter.write_line(f"device tests ran on {mx.default_device()}; {suite.DIFFERS_ON_A_GPU}")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker a core for `-n auto`; none where single tests or files are named, which start faster without."""

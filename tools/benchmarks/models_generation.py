@@ -1,13 +1,17 @@
 """Generation, loading and the first token on the command line against mlx-lm in one run, with identical tokens.
 
-    uv run python tools/benchmarks/models_generation.py [MODEL]
+    uv run python tools/benchmarks/models_generation.py [MODEL] [--rounds 12] [--json PATH]
 
-Without a model, one of the preset `small` (17 million parameters over bytes) is made. Rounds alternate, also in who goes
+Runs on MLX's default device. Without a model, one of the preset `small` (17 million parameters over bytes) is made. Rounds alternate, also in who goes
 first, and the best of each side counts: of its seconds, and of its CPU seconds, which tell more on a busy machine.
+The first round, which compiles kernels on a GPU, never is the best. The memory is the peak of MLX's allocator.
 """
 
+import argparse
+import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,7 +58,8 @@ def ours_together(model) -> list[list[int]]:
 
 def command(name: str, *arguments: str) -> None:
     """Runs a console script of this environment."""
-    script = Path(sys.executable).with_name(name)
+    beside = Path(sys.executable).with_name(name)
+    script = beside if beside.exists() else shutil.which(name) or name
     subprocess.run(
         [script, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
     )
@@ -76,17 +81,21 @@ class Measured(NamedTuple):
     seconds: list[float]
     cpu_seconds: list[float]
     results: list[Any]
+    peak_bytes: list[int]
 
 
 def measure(rounds, *sides) -> Measured:
     seconds, used, results = [float("inf")] * len(sides), [float("inf")] * len(sides), [None] * len(sides)
+    peaks = [0] * len(sides)
     for number in range(rounds):
         for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
+            mx.reset_peak_memory()
             start, cpu_start = time.perf_counter(), cpu_seconds()
             results[place] = side()
             seconds[place] = min(seconds[place], time.perf_counter() - start)
             used[place] = min(used[place], cpu_seconds() - cpu_start)
-    return Measured(seconds, used, results)
+            peaks[place] = max(peaks[place], mx.get_peak_memory())
+    return Measured(seconds, used, results, peaks)
 
 
 def cpu_seconds() -> float:
@@ -100,30 +109,48 @@ def show(name: str, measured: Measured, tokens: int = 0) -> None:
     one, other, unit = (tokens / theirs, tokens / ours, "tok/s") if tokens else (theirs, ours, "s")
     ratios = (theirs / ours, their_cpu / our_cpu) if tokens else (ours / theirs, our_cpu / their_cpu)
     print(f"{name:12} mlx-lm {one:8.3f}  ours {other:8.3f} {unit:6} x{ratios[0]:.2f}, by CPU x{ratios[1]:.2f}", end="")
+    if tokens:
+        print(f", {measured.peak_bytes[0] / 2**20:,.0f} and {measured.peak_bytes[1] / 2**20:,.0f} MiB", end="")
     print("  OTHER TOKENS" if tokens and measured.results[0] != measured.results[1] else "", flush=True)
 
 
 def main() -> None:
     import mlx_lm
 
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, nargs="?", help="a folder; without it a small model is made")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", type=Path, help="also write the figures into this file")
+    asked = parser.parse_args()
+
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "small"
-        if len(sys.argv) == 1:
+        path = asked.model or Path(folder) / "small"
+        if asked.model is None:
             lazarus_models.save(lazarus_models.init_model("small", load_tokenizer("byte"), seed=0), path)
-        loaded = measure(ROUNDS, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path))
+        loaded = measure(asked.rounds, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path))
         show("load", loaded)
         show("first token", first_token(path))
         theirs, lm = loaded.results[0][0], loaded.results[1]
         config = GenerationConfig(max_new_tokens=TOKENS)
         alone = measure(
-            ROUNDS, lambda: theirs_alone(theirs), lambda: list(generate_tokens(lm.model, PROMPTS[0], config))
+            asked.rounds, lambda: theirs_alone(theirs), lambda: list(generate_tokens(lm.model, PROMPTS[0], config))
         )
         show("one text", alone, TOKENS)
-        show(
-            "eight texts",
-            measure(ROUNDS, lambda: theirs_together(theirs), lambda: ours_together(lm.model)),
-            8 * TOKENS,
+        together = measure(asked.rounds, lambda: theirs_together(theirs), lambda: ours_together(lm.model))
+        show("eight texts", together, 8 * TOKENS)
+    if asked.json:
+        asked.json.write_text(
+            json.dumps({"one text": summed(alone, TOKENS), "eight texts": summed(together, 8 * TOKENS)})
         )
+
+
+def summed(measured: Measured, tokens: int) -> dict[str, Any]:
+    """Figures of a comparison, by side."""
+    sides = {
+        side: {"tokens_per_s": tokens / seconds, "memory_mib": peak / 2**20}
+        for side, seconds, peak in zip(("mlx-lm", "lazarus"), measured.seconds, measured.peak_bytes, strict=True)
+    }
+    return {**sides, "equal_tokens": measured.results[0] == measured.results[1]}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     uv run lazarus serve -m smollm2 --port 8919                           # in another terminal
     lm-eval run --model local-completions --tasks local_mc --include_path FOLDER --log_samples --output_path FOLDER/out \
         --model_args model=smollm2,base_url=http://127.0.0.1:8919/v1/completions,tokenizer_backend=remote,max_length=512
-    uv run python tools/references/lm_eval_items.py ours smollm2 FOLDER   # FOLDER/ours.json
+    uv run python tools/references/lm_eval_items.py ours smollm2 FOLDER   # FOLDER/ours.json: `lazarus eval run`
     REFERENCE_PYTHON tools/references/lm_eval_items.py torch smollm2 FOLDER        # FOLDER/torch.json, float32
     uv run python tools/references/lm_eval_items.py compare FOLDER
 
@@ -16,6 +16,7 @@ An item is the begin of a sentence of WikiText-2 with its end and the end of ano
 import json
 import random
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +35,9 @@ doc_to_choice: choices
 target_delimiter: ""
 metric_list:
   - metric: acc
+    aggregation: mean
+    higher_is_better: true
+  - metric: acc_norm
     aggregation: mean
     higher_is_better: true
 metadata:
@@ -68,17 +72,14 @@ def read_items(folder: Path) -> list[dict]:
 
 
 def ours(model: Path, folder: Path) -> None:
-    """Scores by lazarus_models, without a server."""
-    from lazarus_models import load
-    from lazarus_models.generation.prompt_scores import read_scored
-
-    lm = load(model)
-    found = []
-    for row in read_items(folder):
-        begin = len(lm.tokenizer.encode(row["query"]))
-        scored = [read_scored(lm.model, lm.tokenizer.encode(row["query"] + end), 0)[2] for end in row["choices"]]
-        found.append([sum(each.logprob for each in scores[begin - 1 :]) for scores in scored])
-    (folder / "ours.json").write_text(json.dumps(found))
+    """Scores by `lazarus eval run`, without a server."""
+    task = folder / "tasks.toml"
+    task.write_text('[[task]]\nkind = "choice"\nname = "local_mc"\ndata = "items.jsonl"\ndelimiter = ""\n', "utf-8")
+    outputs = ["-o", folder / "report.json", "--items", folder / "scored.jsonl"]
+    words = ["lazarus", "eval", "run", "-m", model, "--tasks", task, *outputs]
+    subprocess.run([*map(str, words)], check=True)
+    lines = map(json.loads, (folder / "scored.jsonl").read_text("utf-8").splitlines())
+    (folder / "ours.json").write_text(json.dumps([line["details"]["logprobs"] for line in lines]))
 
 
 def transformers_scores(model: Path, folder: Path) -> None:
@@ -108,9 +109,22 @@ def compare(folder: Path) -> None:
     if logs:
         lines = sorted(map(json.loads, logs[-1].read_text("utf-8").splitlines()), key=lambda line: line["doc_id"])
         found["endpoint"] = np.array([[float(each[0][0]) for each in line["resps"]] for line in lines])
-    gold = np.array([row["gold"] for row in read_items(folder)])
+    rows = read_items(folder)
+    gold = np.array([row["gold"] for row in rows])
+    lengths = np.array([[len(end) for end in row["choices"]] for row in rows])
     for name, values in found.items():
-        print(f"{name}: accuracy {(values.argmax(1) == gold).mean():.4f}, {values.min():.2f} to {values.max():.2f}")
+        acc, norm = ((each.argmax(1) == gold).mean() for each in (values, values / lengths))
+        print(f"{name}: acc {acc:.4f}, acc_norm {norm:.4f}, {values.min():.2f} to {values.max():.2f}")
+    report = folder / "report.json"
+    if report.exists():
+        scores = {each["metric"]: each for each in json.loads(report.read_text("utf-8"))["scores"]}
+        print("lazarus eval:", ", ".join(f"{name} {scores[name]['value']:.4f}" for name in ("acc", "acc_norm")))
+    for result in sorted(folder.glob("out/*/results*.json"))[-1:]:
+        said = json.loads(result.read_text("utf-8"))["results"]["local_mc"]
+        print(
+            "lm-eval:",
+            ", ".join(f"{name} {said[f'{name},none']:.4f}" for name in ("acc", "acc_norm") if f"{name},none" in said),
+        )
     names = sorted(found)
     for place, name in enumerate(names):
         for other in names[place + 1 :]:

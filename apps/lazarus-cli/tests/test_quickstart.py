@@ -8,6 +8,8 @@ import pytest
 
 import commands
 import documents
+from lazarus_cli import quickstart as module
+from lazarus_train import RunResult
 
 
 def quickstart(folder, cwd) -> subprocess.CompletedProcess[str]:
@@ -94,3 +96,34 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     result = quickstart("mine", tmp_path)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
+
+
+def run_on_a_gpu(folder, *, repeats, rows):
+    """A finished run as its record describes it."""
+    switches = {"MLX_CUDA_USE_CUDNN_SDPA": {"value": "0", "set_by": "lazarus"}}
+    policy = {"fixed_order": repeats, "tf32": False, "switches": switches, "gpu": {"backend": "cuda"}}
+    (folder / "final").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"policy": policy}))
+    for name in ("final/model.safetensors", "audit.jsonl", "metrics.jsonl"):
+        (folder / name).write_text(str(folder) if name.startswith("final") else "the same")
+    return RunResult(folder / "final", 1, 1, "a" * 64, rows * 64)
+
+
+def test_only_rows_are_compared_where_gradients_add_in_any_order(tmp_path, capsys):
+    straight, resumed = (run_on_a_gpu(tmp_path / name, repeats=False, rows="b") for name in ("one", "two"))
+    module._prove(straight, resumed, tmp_path)
+    printed = capsys.readouterr().out
+    assert f"rows       {'b' * 16} = {'b' * 16}" in printed
+    assert "weights    not compared: gradients add in any order" in printed
+    other = run_on_a_gpu(tmp_path / "three", repeats=False, rows="c")
+    with pytest.raises(module.QuickstartFailed, match="rows differ"):
+        module._prove(straight, other, tmp_path)
+    fixed = [run_on_a_gpu(tmp_path / name, repeats=True, rows="b") for name in ("four", "five")]
+    with pytest.raises(module.QuickstartFailed, match="weights differ"):
+        module._prove(*fixed, tmp_path)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_killed_run_has_the_settings_of_the_straight_one(tmp_path, fast):
+    words = shlex.split(module._command(module._config(tmp_path / "run", fast=fast)))
+    assert ("--fast-nondeterministic" in words) is fast

@@ -268,3 +268,58 @@ def test_the_line_of_a_key_does_not_depend_on_the_texts_before_it(texts: list[st
     """Letters such as `n`, quotes, brackets and comment signs inside a string are no syntax."""
     lines = [f"k{number} = {json.dumps(text)}" for number, text in enumerate(texts)]
     assert dict(key_lines("\n".join(lines))) == {(f"k{number}",): number + 1 for number in range(len(texts))}
+
+
+class Step(BaseModel):
+    model_config = STRICT
+    name: str
+    count: PositiveInt = 1
+
+
+class Walk(BaseModel):
+    model_config = STRICT
+    steps: tuple[Step, ...] = ()
+    shapes: tuple[Annotated[Square | Circle, Field(discriminator="kind")], ...] = Field(default=(), min_length=1)
+    seed: int = 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('steps = [{ name = "a", cont = 2 }]', "walk.toml:1: `steps.0.cont` is unknown; did you mean `count`?"),
+        (
+            'steps = [{ name = "a" }, { name = "b", xyz = 2 }]',
+            "`steps.1.xyz` is unknown; the settings there are name, count",
+        ),
+        ('steps = [{ name = "a", count = 0 }]', "`steps.0.count` must be above 0"),
+        (
+            'shapes = [{ kind = "circle", radius = 1, radus = 2 }]',
+            "`shapes.0.radus` is unknown; did you mean `radius`?",
+        ),
+        ('shapes = [{ kind = "circl", radius = 1 }]', "`shapes.0.kind` is 'circl': give one of square, circle"),
+        ("shapes = [{ radius = 1 }]", "`shapes.0.kind` is missing"),
+        ("shapes = []", "`shapes` is []: give a list of values, 1 or more of them"),
+    ],
+)
+def test_a_problem_in_a_list_of_tables_names_its_place(tmp_path, text, words):
+    (tmp_path / "walk.toml").write_text(text + "\n", "utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(Walk, tmp_path / "walk.toml")
+    assert len(refused.value.problems) == 1 and words in refused.value.message
+
+
+def test_a_profile_replaces_the_file_and_is_replaced_by_set(tmp_path):
+    path = tmp_path / "walk.toml"
+    path.write_text('seed = 1\nsteps = [{ name = "a" }]\n[fast]\nseed = 2\n', "utf-8")
+
+    def read(*sets: str) -> tuple[int, str]:
+        layers = Layers(Walk)
+        layers.add_file(path, lambda each: each._replace(tree={"seed": 1, "steps": each.tree["steps"]}))
+        layers.add_file(path, lambda each: each._replace(tree=each.tree["fast"], lines={("seed",): 4}), "profile")
+        layers.add_sets(sets)
+        found, sources = layers.settings()
+        return found.seed, str(sources["seed",])
+
+    assert read() == (2, f"profile {path}:4")
+    assert read("seed=3") == (3, "set")
+    assert Source("file").rank < Source("profile").rank < Source("set").rank

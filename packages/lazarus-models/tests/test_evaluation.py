@@ -33,12 +33,13 @@ from lazarus_models.evaluation import (
 )
 from lazarus_models.evaluation.scores import scores_of
 from lazarus_models.evaluation.tasks.choice_forms import form_of, question_of
-from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition
+from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition, shuffled_words
 from lazarus_models.evaluation.tasks.gsm8k import final_number
 from lazarus_models.evaluation.tasks.perplexity import Document, Losses, loss_items, windows
 from lazarus_models.generation.prompt_scores import choice_logprobs, read_scored, token_logprobs
 from lazarus_models.ops.normalizer import log_normalizer
 from lazarus_models.trees import set_weights, weights
+from lazarus_tokenkit import CompletionSample, Encoder
 from lazarus_tokenkit.samples import PlacedRow
 from suite import examples
 
@@ -187,7 +188,7 @@ def test_the_accuracy_of_a_random_model_has_the_baseline_in_its_interval(byte_to
 
 
 def test_permuted_choices_have_permuted_scores(stories, tmp_path):
-    rows = choice_rows(6)
+    rows = choice_rows(3)
     order = [2, 0, 3, 1]
     other = [
         {**row, "choices": [row["choices"][place] for place in order], "answer": order.index(row["answer"])}
@@ -211,8 +212,34 @@ def test_choices_are_scored_as_log_probabilities_of_their_tokens(stories, tmp_pa
         whole = [stories.tokenizer.bos_id, *stories.tokenizer.encode(f"{row['question']} {choice}")]
         sums.append(sum(each.logprob for each in read_scored(stories.model, whole, 0)[2][len(before) - 1 :]))
     assert item.details["logprobs"] == pytest.approx(sums, abs=1e-4)
-    by_character = [total / len(choice) for total, choice in zip(sums, row["choices"], strict=True)]
-    assert item.details["acc"] == int(np.argmax(sums)) and item.details["acc_norm"] == int(np.argmax(by_character))
+
+
+def test_each_rule_takes_the_largest_figure_of_its_own(stories, tmp_path):
+    choices = ["the", "a big red dog and a cat", "ééééé éé", "She was very happy to play with her mom"]
+    rows = [{"question": STORY[:cut], "choices": choices, "answer": 0} for cut in (3, 20, 45)]
+    taken = set()
+    for item in score_choices(Subject(stories), ChoiceSettings(data=write(tmp_path / "mc.jsonl", *rows))).items:
+        sums = np.array(item.details["logprobs"])
+        for name, sizes in {
+            "acc": [1] * 4,
+            "acc_norm": [len(each) for each in choices],
+            "acc_bytes": [len(each.encode()) for each in choices],
+        }.items():
+            assert item.details[name] == int(np.argmax(sums / np.array(sizes)))
+            assert item.values[name] == (float(item.details[name] == 0), 1.0)
+            taken.add((name, item.details[name]))
+    assert ("acc", 0) in taken and ("acc_norm", 3) in taken
+
+
+def test_choices_of_a_chat_are_scored_as_the_tokens_that_training_counts(tiny, tmp_path):
+    row = {"question": "How?", "choices": ["So.", "Not at all"], "answer": "A"}
+    path = write(tmp_path / "mc.jsonl", row)
+    [item] = score_choices(Subject(tiny), ChoiceSettings(data=path, prompt_style="chat")).items
+    for choice, logprob in zip(row["choices"], item.details["logprobs"], strict=True):
+        encoded = Encoder(tiny.tokenizer).encode(CompletionSample("0", row["question"], choice))
+        first = encoded.loss_mask.index(1)
+        ids = encoded.ids[: first + len(choice)]  # without the end of the answer
+        assert logprob == pytest.approx(token_logprobs(tiny.model, ids, first).sum(), abs=1e-9)
 
 
 FORMS = [
@@ -387,6 +414,13 @@ def test_repetition_and_distinct_count_ngrams(words):
         assert found == pytest.approx(len(set(grams)) / len(grams) if grams else float(size == 4))
 
 
+@given(st.lists(st.text("abcd ", max_size=20), min_size=1, max_size=6), st.integers(0, 3))
+def test_shuffled_words_keep_the_words_and_the_lengths(texts, seed):
+    found = shuffled_words(texts, seed)
+    assert [len(each.split()) for each in found] == [len(each.split()) for each in texts]
+    assert sorted(" ".join(found).split()) == sorted(" ".join(texts).split())
+
+
 @pytest.fixture
 def pairs(tmp_path):
     return write(
@@ -426,7 +460,7 @@ def test_swapped_answers_have_the_opposite_preference(stories, uniform, pairs, t
 
 def test_forgetting_of_a_model_against_itself_is_zero_and_of_a_worse_one_above(stories, tiny, uniform, tmp_path):
     new, old = (
-        write(tmp_path / "new.jsonl", {"text": STORY * 20}),
+        write(tmp_path / "new.jsonl", {"text": STORY * 12}),
         write(tmp_path / "old.jsonl", {"text": "The dog ran. " * 99}),
     )
     settings = ForgettingSettings(data=new, old_data=old, window=64, stride=64)
@@ -450,18 +484,21 @@ def tasks_of(tmp_path):
     suite.write_text(SUITE)
     return [
         PerplexitySettings(data=write(tmp_path / "texts.jsonl", {"text": STORY}, {"text": "She was sad."})),
-        ChoiceSettings(data=write(tmp_path / "mc.jsonl", *choice_rows(4))),
+        ChoiceSettings(data=write(tmp_path / "mc.jsonl", *choice_rows(2))),
         SuiteSettings(data=suite, max_new_tokens=8),
     ]
 
 
 def test_a_report_is_the_same_again_for_every_batch_size_and_can_be_read(stories, tmp_path):
     tasks = tasks_of(tmp_path)
-    reports = [evaluate(stories, tasks, batch_size=size) for size in (1, 2, 8)]
-    assert reports[0].scores == reports[1].scores == reports[2].scores
+    reports = [evaluate(stories, tasks, batch_size=size) for size in (1, 8)]
+    assert reports[0].scores == reports[1].scores
     path = tmp_path / "report.json"
     path.write_bytes(reports[0].to_bytes())
-    assert load_report(path) == reports[0] and evaluate(stories, tasks, batch_size=1).to_bytes() == path.read_bytes()
+    assert (
+        load_report(path) == reports[0]
+        and evaluate(stories, tasks[1:2]).to_bytes() == evaluate(stories, tasks[1:2]).to_bytes()
+    )
     assert {each.task for each in reports[0].scores} == {"perplexity:texts", "choice:mc", "generation:suite"}
     assert all(each.baseline is not None for each in reports[0].scores)
     assert reports[0].tasks[1].data["data"].startswith("sha256:")
@@ -475,6 +512,7 @@ def test_a_model_does_not_differ_from_itself_and_differs_from_another(stories, u
     assert all((each.value, each.low, each.high, each.p) == (0.0, 0.0, 0.0, 1.0) for each in differences)
     other = compare_models(stories, uniform, tasks[:1])
     bits = other.score("perplexity:texts", "bits_per_byte_difference")
+    assert bits.p == 0.5  # two of two documents
     assert bits.high < 0 and bits.value == pytest.approx(
         other.score("perplexity:texts", "bits_per_byte").value
         - other.score("perplexity:texts", "bits_per_byte_other").value
@@ -486,10 +524,10 @@ def test_a_model_does_not_differ_from_itself_and_differs_from_another(stories, u
 def test_a_limit_draws_the_same_items_for_the_same_seed(stories, tmp_path):
     path = write(tmp_path / "mc.jsonl", *choice_rows(30))
     first, again, other = (
-        [each.id for each in score_choices(Subject(stories), ChoiceSettings(data=path, limit=5, seed=seed)).items]
+        [each.id for each in score_choices(Subject(stories), ChoiceSettings(data=path, limit=3, seed=seed)).items]
         for seed in (1, 1, 2)
     )
-    assert first == again != other and len(first) == 5
+    assert first == again != other and len(first) == 3
     assert first == sorted(first, key=lambda name: int(name[1:]))
 
 

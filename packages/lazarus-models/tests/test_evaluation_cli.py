@@ -146,6 +146,8 @@ def test_a_grade_is_the_best_one_that_is_reached():
     assert [falling.grade(score(value, better="lower")) for value in (1, 2, 3, 6)] == ["A", "A", "B", None]
     careful = Threshold(metric="acc", grades={"A": 0.8, "B": 0.5}, at_least=0.6, bound="interval")
     assert careful.grade(score(0.9, 0.7, 0.95)) == "B" and careful.passes(score(0.9, 0.7, 0.95))
+    loss = Threshold(metric="loss", grades={"A": 2, "B": 5}, at_most=5, bound="interval")
+    assert loss.grade(score(1, 0.5, 3, better="lower")) == "B" and not loss.passes(score(4, 3, 6, better="lower"))
     assert not careful.passes(score(0.9, 0.5, 0.95)) and careful.passes(score(0.7))
 
 

@@ -112,6 +112,18 @@ def test_the_gradient_of_a_gather_is_mlxs(order, dtype, shape):
     assert errors[0] <= errors[1] + 1e-6, "not worse than MLX's own"
 
 
+@given(ids=st.permutations(range(9)), count=st.integers(0, 9))
+def test_distinct_indices_hand_each_slope_to_its_row(ids, count):
+    table, ids = mx.zeros((9, 2)), mx.array(ids[:count], dtype=mx.int32)
+    slopes = mx.random.normal((count, 2), key=mx.random.key(0))
+    set_gradient_order("fixed")
+    found = mx.grad(lambda table: (gather_rows(table, ids, is_distinct=True) * slopes).sum())(table)
+    set_gradient_order(None)
+    expected = np.zeros((9, 2), dtype=np.float32)
+    expected[np.array(ids)] = np.array(slopes)
+    assert np.array_equal(found, expected)
+
+
 def test_a_gather_is_the_same_below_compilation_and_checkpoints(order):
     table, ids = mx.random.normal((9, 4), key=mx.random.key(0)), mx.array([[1, 1, 8], [1, 0, 8]])
 

@@ -184,11 +184,12 @@ def family(request, real_data) -> Path:
 
 @pytest.fixture
 def as_gpu(monkeypatch):
-    """A CPU that takes itself for a GPU; returns what says whether graphs are compiled."""
+    """A CPU that takes itself for a GPU, with gradients in a fixed order; returns what says whether graphs are compiled."""
     from lazarus_models.backend import mx
     from lazarus_models.components import SegmentCache
+    from lazarus_models.ops import set_gradient_order
     from lazarus_train.devices import device_policy
-    from lazarus_train.engine import optim, state
+    from lazarus_train.engine import optim, state, trainer
     from lazarus_train.engine import setup as run_setup
     from lazarus_train.layers import gradient_checkpointing
     from lazarus_train.objectives import forward
@@ -200,6 +201,8 @@ def as_gpu(monkeypatch):
         policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
         for module in (forward, state, optim, run_setup, gradient_checkpointing):
             monkeypatch.setattr(module, "device_policy", lambda *given: policy)
+        monkeypatch.setattr(trainer, "prepare_device", lambda *given: policy)
+        set_gradient_order("fixed")
         monkeypatch.setattr(SegmentCache, "runs", None)
 
     with suite.alone("mlx-kernels"):  # MLX writes compiled kernels into one folder for all processes
@@ -207,3 +210,4 @@ def as_gpu(monkeypatch):
         yield set_up
         if "MLX_DISABLE_COMPILE" in os.environ:
             mx.disable_compile()
+        set_gradient_order(None)

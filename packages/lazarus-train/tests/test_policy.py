@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lazarus_models
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, nn
 from lazarus_models.trees import flatten
 from lazarus_train import check_run, train
 from lazarus_train.data.batches import make_batch
@@ -22,7 +22,7 @@ from lazarus_train.engine.policy.updates import Surveyed
 from lazarus_train.engine.precision import computing_in_bfloat16
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.forward import survey_labels
-from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, REFERENCE, SHARE, WEIGHT
+from lazarus_train.objectives.policy.base import ADVANTAGE, OLD, OLD_VALUE, REFERENCE, RETURN, SHARE, WEIGHT
 from lazarus_train.objectives.policy.grpo import GrpoObjective, GrpoSettings
 from lazarus_train.objectives.policy.losses import clipped_loss, kl_estimate, value_loss
 from lazarus_train.objectives.policy.ppo import PpoObjective, PpoSettings
@@ -35,7 +35,7 @@ from lazarus_train.rollouts.advantages import (
     whitened,
 )
 from lazarus_train.rollouts.generate import Request, draw_answers, rollout_seed
-from lazarus_train.rollouts.groups import trained_of
+from lazarus_train.rollouts.groups import divide, groups_of, is_useful, trained_of
 from lazarus_train.rollouts.record import Rollout, line_of
 from lazarus_train.rollouts.rewards import Answer, Verdict, checked, load_reward
 from lazarus_train.rollouts.rows import sequences
@@ -149,6 +149,29 @@ def test_the_value_loss_by_hand():
     assert value_loss(mx.array([0.6]), mx.array([0.5]), mx.array([1.0]), 0.2).item() == pytest.approx(0.08)
 
 
+TOKENS = st.lists(st.tuples(*[st.floats(-2, 2)] * 6), min_size=1, max_size=6)
+
+
+@given(TOKENS, st.floats(0, 1))
+def test_the_loss_of_ppo_is_that_of_plain_numpy(tokens, value_weight):
+    now, old, advantage, value, old_value, target = np.array(tokens, np.float32).T
+    count = len(now)
+    weight, share = np.linspace(0.5, 2, count, dtype=np.float32), np.full(count, 1 / count, np.float32)
+    columns = {OLD: old, ADVANTAGE: advantage, OLD_VALUE: old_value, RETURN: target, WEIGHT: weight, SHARE: share}
+    objective = PpoObjective(PpoSettings(reward="exact", value_weight=value_weight, clip_low=0.1, clip_high=0.3))
+    loss, metrics = objective.loss_of(
+        mx.array(now), mx.array(value), {name: mx.array(each) for name, each in columns.items()}
+    )
+    ratio = np.exp(now - old)
+    policy = -np.minimum(ratio * advantage, np.clip(ratio, 0.9, 1.3) * advantage)
+    near = np.clip(value, old_value - 0.2, old_value + 0.2)
+    of_value = np.maximum((value - target) ** 2, (near - target) ** 2) / 2
+    assert loss.item() == pytest.approx((weight * (policy + value_weight * of_value)).sum(), rel=1e-4, abs=1e-5)
+    assert metrics["kl"].item() == pytest.approx((old - now).mean(), abs=1e-5)
+    assert metrics["value_loss"].item() == pytest.approx(of_value.mean(), rel=1e-4, abs=1e-6)
+    assert metrics["ratio_error"].item() == pytest.approx(np.abs(ratio - 1).mean(), rel=1e-4, abs=1e-5)
+
+
 def test_the_overlong_penalty_is_that_of_dapo():
     assert [overlong_penalty(length, 10, 4) for length in (5, 6, 8, 10)] == [0, 0, -0.5, -1]
 
@@ -209,6 +232,20 @@ def test_prompts_with_more_signal_for_their_tokens_come_first(groups):
     assert values == sorted(values, reverse=True)
 
 
+def test_the_expected_signal_of_a_token_by_hand():
+    history = SignalHistory()
+    for key, signal, tokens in (("often", True, 10), ("often", True, 10), ("long", True, 50), ("long", True, 50)):
+        history.record(5, key, has_signal=signal, tokens=tokens)
+    # 2 of 2 groups and one of each kind assumed: 3/4; tokens a group: (20 + 2 * 30) / 4 and (100 + 2 * 30) / 4
+    assert history.expected(5, "often") == pytest.approx(0.75 / 20)
+    assert history.expected(5, "long") == pytest.approx(0.75 / 40)
+    assert history.expected(5, "unknown") == pytest.approx(0.5 / 30)
+    # seven steps later a count weighs 0.9 ** 7
+    kept = 2 * 0.9**7
+    assert history.expected(12, "often") == pytest.approx((kept + 1) / (kept * 10 + 2 * 30))
+    assert history.expected(200, "often") == pytest.approx(0.5 / 30, rel=1e-6)
+
+
 def test_a_line_of_a_rollout_gives_the_rollout():
     rollout = Rollout(
         3, 7, 1, (5, 6), (1, 2, 3), (True, False, True), (-0.5, -1e-6), ("a", "b"), "ok", 1.5, {"x": 0.5}, 1.5
@@ -262,6 +299,21 @@ def test_what_is_not_whole_has_no_loss_and_changes_no_advantage(drawn, alone, on
     assert not alone or trained == whole
     groups = [[each.reward for each in whole if each.sample == sample] for sample in {each.sample for each in trained}]
     assert alone or all(len(group) > 1 and (has_signal(group) or not only_useful) for group in groups)
+
+
+@given(st.lists(st.integers(1, 4), max_size=6), st.integers(1, 5), st.booleans(), st.integers(0, 9))
+def test_every_answer_is_in_one_update_of_a_pass(sizes, parts, splits, seed):
+    every = [rolled(sample, copy, 1.0) for sample, size in enumerate(sizes) for copy in range(size)]
+    updates = divide(every, parts, seed, splits_groups=splits)
+    assert sorted((each.sample, each.copy) for part in updates for each in part) == [
+        (each.sample, each.copy) for each in every
+    ]
+    assert len(updates) == min(parts, len(every) if splits and parts > len(sizes) else len(sizes))
+    assert all(updates)
+    if not splits or parts <= len(sizes):
+        places = [{each.sample for each in part} for part in updates]
+        assert sum(map(len, places)) == len(sizes), "groups stay together"
+    assert updates == divide(every, parts, seed, splits_groups=splits)
 
 
 def test_advantages_of_ppo_by_hand():
@@ -341,6 +393,9 @@ def test_the_first_pass_is_on_policy_to_the_bit(policy, objective):
     assert first["reference_kl"] == 0  # the reference is the model before the first step
     assert first["engine_gap"] < 1e-3
     assert first["entropy"] > 1
+    (optimizer,) = (policy.folder / "run/checkpoints").glob("step-*2/optimizer.safetensors")
+    updates = 2 * objective.passes * objective.updates_per_pass  # of two steps
+    assert {each.item() for name, each in mx.load(str(optimizer)).items() if name.endswith("/step")} == {updates}
     assert (policy.folder / "run/final/model.safetensors").is_file()
     links = {link.name: link for link in verify_run(policy.folder / "run", replay=5)}
     assert "the same bytes" in links["replay"].proof
@@ -377,12 +432,34 @@ def test_the_loss_divides_by_the_temperature_in_float32_as_the_draws_do(setup):
     np.testing.assert_allclose(np.array(found.log_probability), of_draws, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_divergence_from_the_reference_counts_groups_of_equal_rewards(policy):
+    """With `beta` above 0 they have a gradient, too. The start model, read here, is the reference."""
+    rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
+    policy.write_rows([{**row, "tier": "ab"[number % 2]} for number, row in enumerate(rows)])
+    policy.build_plan(token_budget=96)
+    train(policy.config(objective=grpo(reward="letters:of_tier", beta=0.5, max_new_tokens=60), max_steps=2))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts") if line["step"] == 2]
+    trained = trained_of(found, alone=False, only_useful=False)
+    assert {is_useful(group) for group in groups_of(trained)} == {False, True}
+    model, dataset = lazarus_models.load(policy.model).model, check_run(policy.config()).dataset
+    total = 0.0
+    for each in trained:
+        ids, mask = dataset.sample(each.sample)
+        prompt = ids[: int(np.flatnonzero(mask)[0])].tolist()
+        log_probabilities = np.array(nn.log_softmax(model(mx.array([[*prompt, *each.ids]]))[0], axis=-1))
+        places = np.arange(len(prompt) - 1, len(prompt) - 1 + len(each.ids))
+        total += sum(each.logprobs) - log_probabilities[places, list(each.ids)].sum()
+    assert lines(policy, "run")[1]["reference_kl"] == pytest.approx(total / len(trained), abs=2e-3)
+
+
 RESUMED = {
     "grpo": grpo(
         reward="letters:of_tier",
         prompts_per_step=1,
         choose="signal",
         signal_field="tier",
+        replace_flat=True,
         loss="dapo",
         max_new_tokens=120,
         overlong_buffer=50,
@@ -408,15 +485,46 @@ def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy, 
     assert same == policy.fingerprints("stopped") | {
         "rollouts": (policy.folder / "stopped/rollouts.jsonl").read_bytes()
     }
+    if name == "grpo":  # the reward is that of the function and the penalty of long answers, which is below 0 for some
+        ended = [Rollout.of(line) for line in lines(policy, "stopped", "rollouts") if line["status"] == "ok"]
+        penalties = [each.parts["overlong"] for each in ended]
+        assert min(penalties) < 0
+        shares = [sum(letter in "aeiou" for letter in each.texts[0]) / (1 + len(each.texts[0])) for each in ended]
+        tiers = ["ab"[each.sample % 2] == "a" for each in ended]
+        expected = [share * tier + penalty for share, tier, penalty in zip(shares, tiers, penalties, strict=True)]
+        assert [each.reward for each in ended] == pytest.approx(expected, abs=1e-5)
     # The prompts of later steps follow from the signal of earlier ones, and the penalty from earlier divergences.
     links = {link.name: link for link in verify_run(policy.folder / "stopped", replay=20)}
     assert re.search(r"steps 1, 2, 3, 4 drawn again .* the same bytes", links["replay"].proof)
 
 
 @pytest.mark.slow
+def test_groups_of_equal_rewards_are_replaced_by_further_prompts_of_the_step(policy):
+    """Rewards are 0 except in tier a: a step answers prompts until one group has signal, or none is left."""
+    rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
+    policy.write_rows([{**row, "tier": "ab"[number % 2]} for number, row in enumerate(rows)])
+    policy.build_plan(token_budget=192)
+    settings = {"reward": "letters:of_tier", "max_new_tokens": 120, "prompts_per_step": 1, "replace_flat": True}
+    train(policy.config(objective=grpo(**settings), max_steps=3))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    groups = [[group for group in groups_of(found) if group[0].step == step] for step in (1, 2, 3)]
+    assert any(len(of_step) > 1 for of_step in groups), "a group was replaced"
+    for of_step in groups:
+        *replaced, last = of_step
+        assert not any(map(is_useful, replaced))
+        assert is_useful(last) or len(of_step) > 3
+
+
+@pytest.mark.slow
 def test_cut_and_rejected_answers_train_nothing_and_change_no_advantage(policy):
+    file = policy.model / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 45}))
     train(policy.config(objective=grpo(reward="letters:fails", max_new_tokens=40), max_steps=1))
     found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    dataset = check_run(policy.config()).dataset
+    room = {each.sample: 45 - int(np.flatnonzero(dataset.sample(each.sample)[1])[0]) for each in found}
+    assert min(room.values()) < 40
+    assert all(each.length == min(40, room[each.sample]) for each in found if each.status == "truncated")
     states = {each.status for each in found}
     assert {"ok", "truncated", "no reward"} <= states
     assert all((each.reward is None) is (each.status != "ok") for each in found)
@@ -424,6 +532,28 @@ def test_cut_and_rejected_answers_train_nothing_and_change_no_advantage(policy):
     assert metrics["truncated_share"] + metrics["rejected_share"] == pytest.approx(
         sum(each.status != "ok" for each in found) / len(found)
     )
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_run_is_that_of_its_rollouts(policy):
+    """Dr. GRPO on the first pass: minus the mean over answers of length times advantage over `max_new_tokens`."""
+    rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
+    policy.write_rows([{**row, "tier": "ba"[number % 3 == 0]} for number, row in enumerate(rows)])
+    policy.build_plan(token_budget=160)
+    train(policy.config(objective=grpo(reward="letters:of_tier", loss="dr_grpo", max_new_tokens=100), max_steps=1))
+    found = [Rollout.of(line) for line in lines(policy, "run", "rollouts")]
+    groups = list(groups_of(trained_of(found, alone=False, only_useful=False)))
+    assert {is_useful(group) for group in groups} == {False, True}
+    assert [is_useful(group) for group in groups] != sorted(map(is_useful, groups), reverse=True), (
+        "one without comes before"
+    )
+    total = 0.0
+    for group in groups:
+        mean = sum(each.reward for each in group) / len(group)
+        total += sum(each.length * (each.reward - mean) / 100 for each in group)
+    count = sum(map(len, groups))
+    assert lines(policy, "run")[0]["loss"] == pytest.approx(-total / count, abs=1e-6)
+    assert total != pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.slow
@@ -474,6 +604,7 @@ def test_answers_drawn_together_are_those_drawn_alone(setup):
         ({"reward": "exact", "choose": "signal"}, "prompts_per_step"),
         ({"reward": "exact", "signal_field": "tier"}, "signal_field"),
         ({"reward": "exact", "replace_flat": True}, "prompts_per_step"),
+        ({"reward": "exact", "unfinished": "score"}, "unfinished"),
         ({"reward": "exact", "overlong_buffer": 300}, "overlong_buffer"),
         ({"reward": "exact", "reference": "adapters-off"}, "beta"),
         ({"reward": "exact", "group_size": 1}, "greater than or equal to 2"),
@@ -525,7 +656,7 @@ def test_the_way_of_a_prompt_is_the_one_of_the_guide(policy):
 
 
 class Counting:
-    """Answers each text with its length; ends after two answers with the number of vowels in the second."""
+    """Answers each text with its length; ends after two answers. Rewards 0.5, then the share of vowels in the second."""
 
     def reset(self, *, seed, task=None):
         self.seen = []
@@ -535,7 +666,7 @@ class Counting:
         self.seen.append(action)
         reply = SimpleNamespace(text=f"{len(action)} letters")
         done = len(self.seen) == 2
-        reward = sum(each in "aeiou" for each in action) / (1 + len(action)) if done else 0.0
+        reward = sum(each in "aeiou" for each in action) / (1 + len(action)) if done else 0.5
         return SimpleNamespace(observation=reply, reward=reward, done=done, truncated=False)
 
 
@@ -557,7 +688,9 @@ def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone
     whole = [each for each in found if each.is_whole]
     assert len(whole) > 1
     for rollout in whole:
-        first, _ = rollout.texts
+        first, second = rollout.texts
+        vowels = sum(each in "aeiou" for each in second) / (1 + len(second))
+        assert rollout.reward == pytest.approx(0.5 + vowels, abs=1e-5)
         assert len(rollout.seeds) == len(rollout.texts) == 2
         written = [token for token, drawn in zip(rollout.ids, rollout.is_drawn, strict=True) if not drawn]
         question = Message("user", rows[rollout.sample]["prompt"])
@@ -567,6 +700,26 @@ def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone
         assert written == after[end:]
     links = {link.name: link for link in verify_run(policy.folder / "run", replay=4)}
     assert "the same bytes" in links["replay"].proof
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", thinned(["turns", "environment"], ["environment"]))
+def test_an_unfinished_episode_is_skipped_or_has_its_rewards_so_far(policy, monkeypatch, limit):
+    class Endless(Counting):
+        def step(self, action):
+            return SimpleNamespace(**{**vars(super().step(action)), "done": False, "truncated": limit == "environment"})
+
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Endless)
+    settings = {"reward": None, "environment": "endless", "turns": 1 if limit == "turns" else 4}
+    for unfinished in ("skip", "score"):
+        train(policy.config(unfinished, objective=grpo(**settings, unfinished=unfinished), max_steps=1))
+    skipped, scored = ([Rollout.of(line) for line in lines(policy, name, "rollouts")] for name in ("skip", "score"))
+    assert {each.status for each in skipped} == {"truncated"}
+    ended = [each for each in scored if each.status == "ok"]
+    assert ended
+    assert {each.reward for each in ended} == {0.5}
+    assert all(each.length == 200 for each in scored if each.status == "truncated")
+    assert [each.ids for each in skipped] == [each.ids for each in scored]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 import commands
 import ring
 from killer import KILLER
-from lazarus_train import OptimizerSettings, train
+from lazarus_train import OptimizerSettings, train, verify_run
 from lazarus_train.objectives.policy.grpo import GrpoSettings
 from suite import repeats, thinned
 
@@ -77,6 +78,9 @@ def test_any_number_of_processes_draws_the_same_answers(rewarded, processes):
     ]
     assert rewards[0] == pytest.approx(rewards[1], abs=1e-3)
     assert rewarded.steps("several") == rewarded.steps("alone")
+    # One process draws again what several drew: their shares, one after the other.
+    links = {link.name: link for link in verify_run(rewarded.folder / "several", replay=6)}
+    assert re.search(r"steps 1, 2 drawn again .* the same bytes", links["replay"].proof)
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ same_typer = pytest.mark.skipif(
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line.json").read_text("utf-8"))
 """Options, settings and refusals of the training commands before their options were made from the settings."""
-NEW = {"--config", "--set", "--print-config", "--json"}
+NEW = {"--config", "--set", "--print-config", "--json", "--sample-images", "--label-dropout"}
 BASE = 'model = "m"\ndata = "d.jsonl"\noutput = "o"\nbatch_plan = "p"\n'
 
 
@@ -133,7 +133,7 @@ def test_every_objective_belongs_to_a_command():
 @pytest.mark.parametrize("words", GOLDEN["runs"])
 def test_options_mean_what_they_meant(read, words):
     before, run = GOLDEN["runs"][words], read(*shlex.split(words))
-    assert run.train_config().model_dump(mode="json") == merged(GOLDEN["base"], before["config"])
+    assert run.train_config().to_record() == merged(GOLDEN["base"], before["config"])
     assert (run.resume, list(run.log_to)) == (before["resume"], before["log_to"])
     assert before.get("planning") == (None if run.build_plan is None else planning_of(run))
     if run.init_model is None:
@@ -411,7 +411,11 @@ def test_each_problem_of_a_file_is_one_line_with_its_place_and_way_out(tmp_path,
             [],
             "run.toml:5: [optimizer] `decay_steps` has no effect with `schedule` cosine [LR-E183]",
         ),
-        ("eval_every = 3", [], "run.toml:5: `eval_every` needs `eval_data` or `sample_prompts` [LR-E183]"),
+        (
+            "eval_every = 3",
+            [],
+            "run.toml:5: `eval_every` needs `eval_data`, `sample_prompts` or `sample_images` [LR-E183]",
+        ),
         ("[objective]\nkind = 'diffusion'", [], "run.toml: `objective.mask_id` is missing [LR-E183]"),
         (
             "[objective]\nkind = 'diffusion'\nmask_id = 3",

@@ -99,7 +99,7 @@ def case_of(case, setup, lora_settings) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", thinned(CASES, ["adapters", "grpo"]))
+@pytest.mark.parametrize("case", thinned(CASES, ["grpo"]))
 def test_a_run_in_boxes_is_the_run_without_them_to_the_bit(setup, lora_settings, case):
     more = case_of(case, setup, lora_settings)
     more = {"max_steps": 5, **more}

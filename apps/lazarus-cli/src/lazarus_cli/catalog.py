@@ -26,6 +26,7 @@ class Known(NamedTuple):
 
 KNOWN = {
     "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
+    "report": Known("lazarus-cli", "Write a recipe as one page: stages, curves, scores, answers, lock."),
     "run": Known("lazarus-cli", "Run a recipe: stages from documents to a model, with one lock."),
     "lock": Known("lazarus-cli", "Compare a recipe with its lock, or write the lock."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
@@ -52,6 +53,7 @@ KNOWN = {
     "infer": Known("lazarus-models", "Generate answers to prompts."),
     "introspect": Known("lazarus-introspect", "Look inside a model: lens, attention, attribution, ablation, patching."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
+    "plan-budget": Known("lazarus-train", "Plan a training run: tokens, steps, epochs, time, memory, disk."),
     "serve": Known("lazarus-models", "Serve a model with OpenAI's HTTP interface."),
     "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, analyze, train and fingerprint tokenizers."),
@@ -60,12 +62,8 @@ KNOWN = {
 }
 HIDDEN = {
     "gym": ("generate",),  # `lazarus generate`
-    "tokenizer": (
-        "images",
-        "lengths",
-        "samples",
-    ),  # `lazarus data images`, `lazarus data lengths`, `lazarus data samples`
-    "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
+    "tokenizer": ("images", "lengths", "samples"),  # `lazarus data images` and so on
+    "train": ("plan-budget", "sweep", "verify"),  # `lazarus plan-budget`, `lazarus sweep`, `lazarus verify`
 }
 """Commands of mounted groups that have another place in `lazarus`: they work in both, and help lists one."""
 GROUP_HELP = {"data": "Measure data, and build batch plans."}

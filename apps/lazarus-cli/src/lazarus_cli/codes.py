@@ -108,6 +108,9 @@ CODES = {
         "It is absent or a file, or it has too many folders",
         "Give the folder of the runs.",
     ),
+    "LC-E250": Code(
+        "A folder is not that of a recipe, or no stage has begun", "A wrong path", "Give the folder of `lazarus run`."
+    ),
     "LC-E271": Code(
         "What should be copied is no artifact",
         "A file, or a folder with other content",

@@ -5,6 +5,7 @@ Every stage calls a function of a package, and prints the equivalent command.
 """
 
 import hashlib
+import json
 import shlex
 import signal
 import subprocess
@@ -52,6 +53,13 @@ class QuickstartFailed(LazarusError):
 
 def quickstart(
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")] = Path("quickstart"),
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast-nondeterministic",
+            help="Let gradients add in any order on a GPU: faster, but the weights of the two runs may differ.",
+        ),
+    ] = False,
 ) -> None:
     """Run the main workflow offline: data, plan, training, a kill half-way, a verified resume, an answer.
 
@@ -63,9 +71,10 @@ def quickstart(
     _measure(output)
     steps = _plan(output)
     _new_model(output / "model")
-    straight = _train(output / "run-straight", f"5. Train all {steps} steps of the plan")
-    killed_after = _train_and_kill(output / "run-resumed", steps // 2)
-    resumed = _train(output / "run-resumed", f"7. Resume it: it was killed after step {killed_after}")
+    straight = _train(_config(output / "run-straight", fast=fast), f"5. Train all {steps} steps of the plan")
+    killed = _config(output / "run-resumed", fast=fast)
+    killed_after = _train_and_kill(killed, steps // 2)
+    resumed = _train(killed, f"7. Resume it: it was killed after step {killed_after}")
     _prove(straight, resumed, output)
     _ask(resumed.final, output / "samples.jsonl")
     show(f"\nDone in {time.monotonic() - began:.0f} s. All files are in {output}/.")
@@ -133,11 +142,10 @@ def _new_model(path: Path) -> None:
     show(f"   {parameter_count(model.model):,} parameters")
 
 
-def _train(run: Path, title: str) -> "RunResult":
+def _train(config: "TrainConfig", title: str) -> "RunResult":
     from lazarus_models.backend import KERNELS
     from lazarus_train import Watcher, train
 
-    config = _config(run)
     _stage(title, _command(config))
     if KERNELS is not None and KERNELS.first_run:
         say(f"   {KERNELS.first_run}")
@@ -150,17 +158,20 @@ def _train(run: Path, title: str) -> "RunResult":
             advance(1, note=f"loss {report.loss:.3f}, {speed}")
 
         result = train(
-            config, watcher=Watcher(on_start=lambda _, first, last: advance(first, total=last), on_step=on_step)
+            config,
+            watcher=Watcher(
+                on_start=lambda _, first, last: advance(first, total=last), on_step=on_step, on_warning=say
+            ),
         )
     show(f"   loss {losses[0]:.3f} -> {losses[-1]:.3f} nats a token")
     return result
 
 
-def _train_and_kill(run: Path, steps: int) -> int:
+def _train_and_kill(config: "TrainConfig", steps: int) -> int:
     """Runs the command in a separate process, and kills it once its audit log has `steps` steps."""
-    command = _command(_config(run))
+    command = _command(config)
     _stage("6. The same again, killed half-way (SIGKILL)", command)
-    audit = run / "audit.jsonl"
+    audit = config.output / "audit.jsonl"
     arguments = [sys.executable, "-m", "lazarus_cli", *shlex.split(command)[1:]]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         with progress("   training", total=steps, unit="steps") as advance:
@@ -180,6 +191,15 @@ def _train_and_kill(run: Path, steps: int) -> int:
 
 
 def _prove(straight: "RunResult", resumed: "RunResult", output: Path) -> None:
+    from lazarus_train.kernels import NOT_PROMISED, has_equal_bits
+
+    if not has_equal_bits(json.loads((resumed.final.parent / "config.json").read_bytes())["policy"]):
+        _stage("8. Compare the rows of both runs", f"lazarus run verify {_q(resumed.final.parent)}")
+        if straight.data_head != resumed.data_head:
+            raise QuickstartFailed(f"rows differ: {straight.data_head} and {resumed.data_head}", "LC-E112")
+        show(f"   rows       {straight.data_head[:16]} = {resumed.data_head[:16]}")
+        show(f"   weights    not compared: {NOT_PROMISED}")
+        return
     _stage(
         "8. Prove that the kill changed nothing",
         f"cd {_q(output)} && sha256sum run-*/final/model.safetensors run-*/audit.jsonl run-*/metrics.jsonl",
@@ -206,7 +226,7 @@ def _ask(model: Path, samples: Path) -> None:
     show(f"   {reply}   ({'right' if verdict.correct else f'wrong: it is {task.answer}'})")
 
 
-def _config(run: Path) -> "TrainConfig":
+def _config(run: Path, *, fast: bool) -> "TrainConfig":
     from lazarus_train import OptimizerSettings, TrainConfig
 
     folder = run.parent
@@ -216,6 +236,7 @@ def _config(run: Path) -> "TrainConfig":
         batch_plan=folder / "plan",
         output=run,
         save_every=SAVE_EVERY,
+        fast_nondeterministic=fast,
         optimizer=OptimizerSettings(learning_rate=LEARNING_RATE, warmup_steps=WARMUP_STEPS),
     )
 
@@ -224,7 +245,8 @@ def _command(config: "TrainConfig") -> str:
     return (
         f"lazarus train sft --model {_q(config.model)} --data {_q(config.data_files[0])} "
         f"--batch-plan {_q(config.batch_plan)} --learning-rate {config.optimizer.learning_rate} "
-        f"--warmup-steps {config.optimizer.warmup_steps} --save-every {config.save_every} -o {_q(config.output)}"
+        f"--warmup-steps {config.optimizer.warmup_steps} --save-every {config.save_every} "
+        f"{'--fast-nondeterministic ' if config.fast_nondeterministic else ''}-o {_q(config.output)}"
     )
 
 

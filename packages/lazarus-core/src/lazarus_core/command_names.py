@@ -22,6 +22,7 @@ MOUNTS = {
     "lazarus infer": "lazarus-models infer",
     "lazarus serve": "lazarus-models serve",
     "lazarus train": "lazarus-train",
+    "lazarus plan-budget": "lazarus-train plan-budget",
     "lazarus sweep": "lazarus-train sweep",
     "lazarus verify": "lazarus-train verify",
     "lazarus generate": "lazarus-gym generate",

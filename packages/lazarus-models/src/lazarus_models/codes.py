@@ -392,4 +392,14 @@ CODES = {
         "MLX for CUDA on a machine without a GPU, in a container without its driver, or with an old driver",
         "Update the driver, or install MLX for CPUs; the message names the commands.",
     ),
+    "LM-E550": Code(
+        "An image has more tokens than the model's context",
+        "A model made for shorter texts, or large images",
+        "Use a model of a longer context, or prepare smaller images (`shrink`).",
+    ),
+    "LM-E551": Code(
+        "The number of images is out of range, or the grid does not fit the labels",
+        "A typing error",
+        "Give a number as the message says.",
+    ),
 }

@@ -16,14 +16,13 @@ import os
 from collections.abc import MutableMapping
 from typing import Literal
 
-Switch = Literal["MLX_ENABLE_TF32", "MLX_CUDA_USE_CUDNN_SDPA"]
 Origin = Literal["lazarus", "user", "mlx"]
 """Who chose a value: this package, the user's environment, or nobody: the default of MLX."""
 
-TF32: Switch = "MLX_ENABLE_TF32"
-CUDNN_ATTENTION: Switch = "MLX_CUDA_USE_CUDNN_SDPA"
-SWITCHES: tuple[Switch, ...] = (TF32, CUDNN_ATTENTION)
-_DEFAULTS: dict[Switch, str] = {TF32: "0"}
+TF32 = "MLX_ENABLE_TF32"
+CUDNN_ATTENTION = "MLX_CUDA_USE_CUDNN_SDPA"
+SWITCHES = (TF32, CUDNN_ATTENTION)
+_DEFAULTS: dict[str, str] = {TF32: "0"}
 _OURS = "LAZARUS_MLX_SWITCHES"
 """Names the variables that this package has set, so that a child process does not take them for the user's."""
 
@@ -34,7 +33,7 @@ def prepare_switches(environment: MutableMapping[str, str] = os.environ) -> None
         set_switch(switch, value, environment)
 
 
-def set_switch(switch: Switch, value: str, environment: MutableMapping[str, str] = os.environ) -> bool:
+def set_switch(switch: str, value: str, environment: MutableMapping[str, str] = os.environ) -> bool:
     """Sets a variable unless the user has set it. MLX must not have read it.
 
     Args:
@@ -52,7 +51,7 @@ def set_switch(switch: Switch, value: str, environment: MutableMapping[str, str]
     return environment[switch] == value
 
 
-def origin(switch: Switch, environment: MutableMapping[str, str] = os.environ) -> Origin:
+def origin(switch: str, environment: MutableMapping[str, str] = os.environ) -> Origin:
     """Who chose the value of a variable.
 
     Args:
@@ -62,6 +61,11 @@ def origin(switch: Switch, environment: MutableMapping[str, str] = os.environ) -
     if switch not in environment:
         return "mlx"
     return "lazarus" if switch in _ours(environment) else "user"
+
+
+def switch_values() -> dict[str, str | None]:
+    """The value of each variable in the environment of this process; None if it is not set."""
+    return {switch: os.environ.get(switch) for switch in SWITCHES}
 
 
 def describe_switches(environment: MutableMapping[str, str] = os.environ) -> dict[str, dict[str, str | None]]:

@@ -310,4 +310,47 @@ CODES = {
     "LR-E290": Code(
         "A cleanup would remove the newest checkpoint", "`keep` is below 1", "Keep at least one checkpoint."
     ),
+    "LR-E282": Code(
+        "No shape has about the wanted number of parameters",
+        "A number that is small for the vocabulary, or very large",
+        "Give another number of parameters or vocabulary size, a preset, or a model.",
+    ),
+    "LR-E283": Code(
+        "A run has no measured speed", "It was interrupted in its first step", "Give the speed as `measured`."
+    ),
+    "LR-E284": Code(
+        "The speed of training could not be measured",
+        "Too little memory, or steps that take longer than the time limit",
+        "Give the speed as `measured`, a `run` that has it, or shorter rows.",
+    ),
+    "LR-E285": Code(
+        "A number of parameters or tokens cannot be read",
+        "A misspelled unit, or a number out of range",
+        "Give a number such as 23M, 1.5B or 460k.",
+    ),
+    "LR-E300": Code(
+        "`label_dropout` is set, and the data are not images with labels that carry no loss",
+        "Rows of texts, or rows of images that another program wrote",
+        "Leave it out, or write the rows with `lazarus data images prepare`.",
+    ),
+    "LR-E301": Code(
+        "`mask_id` is not the mask of the tokenizer of images",
+        "The id of another tokenizer",
+        "Give the id that `lazarus data images prepare` printed.",
+    ),
+    "LR-E302": Code(
+        "`sample_images` is set, and the model cannot draw the images",
+        "A tokenizer of texts, or a context that is too short",
+        "Leave it out, or train on rows of `lazarus data images prepare`.",
+    ),
+    "LR-E270": Code(
+        "Gradients of attention would not repeat in this process",
+        "Attention in half precision was computed with cuDNN before training began",
+        "Train in a new process, set MLX_CUDA_USE_CUDNN_SDPA=0 in its environment, or set `fast_nondeterministic`.",
+    ),
+    "LR-E271": Code(
+        "MLX has already chosen how it multiplies float32 in this process, or the device has no TF32",
+        "Two runs with different `tf32` in one process, or products before training began",
+        "Train in a new process, or give `tf32` the value of the process.",
+    ),
 }

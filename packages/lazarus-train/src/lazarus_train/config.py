@@ -21,6 +21,7 @@ from pydantic import (
 from lazarus_core.canonical import MAX_INTEGER
 from lazarus_models.adapters import LoraConfig as LoraConfig
 from lazarus_models.loading import locate
+from lazarus_train.kernels import KernelSettings, kernel_settings, without_defaults
 from lazarus_train.objective_registry import AnyObjective, default_objective
 
 FULL_RATE = 1e-4
@@ -177,6 +178,8 @@ class TrainConfig(BaseModel):
     """Steps between further measurements of held-out losses, and sampled answers. Default: first and last step only."""
     sample_prompts: tuple[str, ...] = ()
     """Prompt that the model answers at every measurement of held-out losses; answers are logged."""
+    sample_images: PositiveInt | None = None
+    """Images of each label that the model draws at every measurement of held-out losses. Default: none."""
     early_stop: EarlyStopSettings | None = None
     """When to stop because of overfitting. Default: never."""
     ema: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -187,18 +190,27 @@ class TrainConfig(BaseModel):
     """Each process of the run keeps a part of the optimizer's moments; the weights are the same."""
     mixed_precision: bool = False
     """Compute steps in bfloat16 from weights and moments kept in float32, on a GPU."""
+    tf32: bool = False
+    """Round the factors of float32 products to TF32 on a GPU: faster, with errors of 1e-4 to 1e-2 in logits."""
+    fast_nondeterministic: bool = False
+    """Let gradients add in any order on a GPU: faster, but the same run again, or a resumed one, gives other weights."""
     recomputes: bool = False
     """Recompute activations of the blocks for the gradient, which saves memory (gradient checkpointing)."""
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "TrainConfig":
-        if self.eval_every is not None and not self.eval_data and not self.sample_prompts:
-            raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
+        draws = self.sample_prompts or self.sample_images is not None
+        if self.eval_every is not None and not self.eval_data and not draws:
+            raise ValueError("`eval_every` needs `eval_data`, `sample_prompts` or `sample_images`")
         if self.early_stop is not None and not self.eval_data:
             raise ValueError("`early_stop` needs `eval_data`")
         if self.sample_prompts and not self.objective.allows_generation:
             raise ValueError(
                 f"`sample_prompts` needs a model that generates text; `objective` {self.objective.kind} trains none"
+            )
+        if self.sample_images is not None and self.objective.image_method is None:
+            raise ValueError(
+                f"`sample_images` needs a model that draws images; `objective` {self.objective.kind} trains none"
             )
         if self.early_stop is not None and self.eval_every is None:
             raise ValueError("`early_stop` needs `eval_every`")
@@ -210,6 +222,11 @@ class TrainConfig(BaseModel):
             raise ValueError("`recomputes` would drop other inputs the second time than `lora.dropout` did the first")
         self.objective.check_run(self)
         return self
+
+    @property
+    def kernels(self) -> KernelSettings:
+        """The settings that choose MLX's kernels on a GPU."""
+        return kernel_settings(self)
 
     def threads_of(self, wanted: int) -> int:
         """Number of threads that may share a micro-batch: 1 if dropout uses MLX's generator, else `wanted`."""
@@ -249,6 +266,12 @@ class TrainConfig(BaseModel):
             "ema",
             "neftune_alpha",
             "mixed_precision",
+            "tf32",
+            "fast_nondeterministic",
             "recomputes",
         }
-        return self.model_dump(mode="json", include=decisive)
+        return without_defaults(self.model_dump(mode="json", include=decisive))
+
+    def to_record(self) -> JSON:
+        """The settings as a run's record has them: kernel settings at their defaults are left out, as in earlier versions."""
+        return without_defaults(self.model_dump(mode="json"))

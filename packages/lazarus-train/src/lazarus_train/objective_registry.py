@@ -9,7 +9,7 @@ of another package is an entry point of the group `lazarus.objectives`, named by
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated, Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -82,6 +82,8 @@ class ObjectiveSettings(BaseModel, frozen=True):
     """Whether the model in training gets a value head."""
     allows_generation: ClassVar[bool] = False
     """Whether the trained model generates text from left to right, so that `sample_prompts` make sense."""
+    image_method: ClassVar[Literal["diffusion", "next-token"] | None] = None
+    """How a model that was trained on images draws them; None if it does not."""
 
     @property
     def inference_settings(self) -> dict[str, int]:

@@ -3,6 +3,7 @@ from .folder import RecipeFolder as RecipeFolder
 from .folder import StageRecord as StageRecord
 from .lock import check_lock as check_lock
 from .lock import make_lock as make_lock
+from .page import recipe_page as recipe_page
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .runner import Progress as Progress

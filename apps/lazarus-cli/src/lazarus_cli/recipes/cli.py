@@ -13,8 +13,10 @@ from lazarus_core.console import duration, progress, say, show, show_line, show_
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from lazarus_cli.recipes.folder import RecipeFolder
     from lazarus_cli.recipes.recipe import Recipe
     from lazarus_cli.recipes.runner import Progress, StageOutcome
+    from lazarus_core.time_box import TimeBox
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe, .toml, or the name of a shipped one, such as quick.")
@@ -52,6 +54,16 @@ def run(
     locked: Annotated[
         bool, typer.Option("--locked", help="Refuse what differs from the lock, and do not change it.")
     ] = False,
+    run_for: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Stop by itself before so much time has passed: 90s, 30m or 2h30m."),
+    ] = None,
+    stop_at: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-at", metavar="TIME", help="Stop by itself before the next such time: 07:00, or a date with a time."
+        ),
+    ] = None,
     sets: Sets = None,
     profile: Profile = None,
     print_config: Annotated[
@@ -64,14 +76,21 @@ def run(
     Example: quick --set data.text=plays.txt --set data.chats=train.jsonl -o quick
     Example: recipe.toml --dry-run
     Example: recipe.toml --until pretrain --set pretrain.max_steps=100
+    Example: micro --stop-at 07:00
     """
     from lazarus_cli.recipes.folder import RecipeFolder
     from lazarus_cli.recipes.runner import plan_recipe, run_recipe
+    from lazarus_train.errors import TimeIsUp
 
     if print_config and (as_json or dry_run):
         raise typer.BadParameter(f"{'--json' if as_json else '--dry-run'} has no effect with --print-config")
     if dry_run and locked:
         raise typer.BadParameter("--locked has no effect with --dry-run; `lazarus lock --check` compares with the lock")
+    limits_of_time = {"--for": run_for, "--stop-at": stop_at}
+    needless = [option for option, value in limits_of_time.items() if value is not None and (dry_run or print_config)]
+    if needless:
+        raise typer.BadParameter(f"{needless[0]} has no effect with {'--dry-run' if dry_run else '--print-config'}")
+    box = _time_box(run_for, stop_at)
     found = _load(recipe, sets, profile)
     if print_config:
         _print_config(found, recipe)
@@ -81,8 +100,13 @@ def run(
     if dry_run:
         outcomes = plan_recipe(found, folder, **limits)
     else:
-        with _showing(found) as shown:
-            outcomes = run_recipe(found, folder, locked=locked, progress=shown, **limits)
+        try:
+            with _showing(found, folder, limits, box) as shown:
+                outcomes = run_recipe(found, folder, locked=locked, progress=shown, **limits)
+        except TimeIsUp as ended:
+            say(ended.message)
+            _show(plan_recipe(found, folder, **limits), folder.path, found, as_json=as_json, is_done=False)
+            return
     _show(outcomes, folder.path, found, as_json=as_json, is_done=not dry_run)
 
 
@@ -146,22 +170,60 @@ def _print_config(recipe: "Recipe", name: str) -> None:
         show_line(line)
 
 
+def _time_box(run_for: str | None, stop_at: str | None) -> "TimeBox | None":
+    from lazarus_core.time_box import TimeBox, read_duration
+
+    if run_for is None and stop_at is None:
+        return None
+    option = "--for"
+    try:
+        if run_for is not None:
+            read_duration(run_for)
+        option = "--stop-at"
+        return TimeBox.start(run_for, stop_at)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
+
+
 @contextlib.contextmanager
-def _showing(recipe: "Recipe") -> "Generator[Progress]":
-    """Callbacks that show the stages and their progress on stderr."""
-    from lazarus_cli.recipes.runner import Progress
+def _showing(
+    recipe: "Recipe", folder: "RecipeFolder", limits: dict[str, Any], box: "TimeBox | None"
+) -> "Generator[Progress]":
+    """Callbacks that show the stages, their progress and the time left on stderr.
+
+    Args:
+        recipe: The recipe.
+        folder: Its folder.
+        limits: Limits of the stages that run.
+        box: Limit on the time.
+    """
+    from lazarus_cli.recipes.runner import Progress, wanted_stages
     from lazarus_cli.recipes.stage import Context
+    from lazarus_cli.recipes.time_left import Forecast
+
+    forecast = Forecast(recipe, folder, wanted_stages(recipe, **limits))
+    if box is not None:
+        say(f"time box: ends before {box.end:%Y-%m-%d %H:%M:%S}, in {duration(box.left_s)}")
 
     with contextlib.ExitStack() as stack:
 
         def begin(name: str, number: int, total: int, why: str) -> None:
-            say(f"[{number}/{total}] {name}: {why}")
+            forecast.begin(name)
+            left = forecast.left()
+            say(f"[{number}/{total}] {name}: {why}" + (f"; {left.in_words()}" if left.seconds else ""))
 
         def context(name: str) -> Context:
-            return Context(report=_bar(name, stack), warn=warn)
+            bar = _bar(name, stack)
+
+            def report(done: int, total: int | None, unit: str, note: str) -> None:
+                forecast.advance(done, total)
+                bar(done, total, unit, ", ".join(each for each in (note, forecast.left().in_words()) if each))
+
+            return Context(report=report, warn=warn, time_box=box)
 
         def end(outcome: "StageOutcome") -> None:
             stack.close()
+            forecast.end(outcome.name)
             if outcome.done == "run":
                 say(f"      {outcome.summary} ({duration(outcome.seconds)})")
 

@@ -107,10 +107,13 @@ class RecipeFolder:
     def held(self) -> Generator[None]:
         """Context manager: locks the folder. The system releases the lock when the process ends.
 
+        A folder that was created here and has no stage yet is removed when the block fails.
+
         Raises:
             RecipeError: Another process runs a recipe in this folder.
         """
         path = self.path / PRIVATE / "lock"
+        is_new = not path.exists()
         with parents_made(path), naming(path), path.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,7 +122,12 @@ class RecipeFolder:
                     f"another process runs a recipe in {self.path}: wait for it, or give another folder", "LC-E211"
                 ) from None
             clear_folder(self.path / PRIVATE)
-            yield
+            try:
+                yield
+            except BaseException:
+                if is_new and [each.name for each in path.parent.iterdir()] == [path.name]:
+                    path.unlink()  # then `parents_made` removes the empty folders
+                raise
 
     def record(self, name: str) -> StageRecord | None:
         """The record of a finished stage; None if it has not ended.

@@ -64,7 +64,7 @@ def make_whole_lock(session: Session) -> JSON:
     for node in session.recipe.stages:
         if node.name not in lock["stages"]:
             raise RecipeError(
-                f"stage `{node.name}` is not finished, or changed since: run the recipe, which writes the lock",
+                f"{session.folder.path}: stage `{node.name}` is not finished, or changed since: run the recipe, which writes the lock",
                 "LC-E224",
             )
     return lock

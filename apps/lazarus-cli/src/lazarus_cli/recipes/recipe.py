@@ -162,7 +162,11 @@ def load_recipe(recipe: Path | str, sets: Sequence[str] = (), profile: str | Non
     types = _stage_types(tree, path)
     profiles = _profiles(tree, path)
     if profile is not None and profile not in profiles:
-        known = f"; there are {', '.join(profiles)}" if profiles else ""
+        known = (
+            f"; there are {', '.join(profiles)}"
+            if profiles
+            else f"; add a table, such as [{PROFILES}.{profile}.pretrain]"
+        )
         raise RecipeError(f"{path}: no profile {profile!r}{near_name(profile, profiles)}{known}", "LC-E208")
     fields: dict[str, Any] = {name: (each.settings_type(), ...) for name, each in types.items()}
     model = create_model("Recipe", __base__=RecipeSettings, **fields)

@@ -16,6 +16,7 @@ from lazarus_cli.recipes.session import Assessment, Session, record_of
 from lazarus_cli.recipes.stage import Context, Inputs
 from lazarus_core.atomic import whole_folder
 from lazarus_core.canonical import JSON
+from lazarus_train.errors import TimeIsUp
 
 Done = Literal["run", "unchanged", "would run"]
 
@@ -83,10 +84,11 @@ def run_recipe(
     Raises:
         RecipeError: A stage or the folder cannot be used.
         Drifted: `locked`, and something differs from the lock.
+        TimeIsUp: The time box of the stages' contexts ended; the same call continues.
         LazarusError: A stage failed; earlier ones stay finished.
     """
     folder.check_is_ours()
-    wanted = _wanted(recipe, until, begin, force)
+    wanted = wanted_stages(recipe, until, begin, force)
     with folder.held():
         session = Session(recipe, folder)
         lock = read_lock(folder) if locked else None
@@ -98,7 +100,8 @@ def run_recipe(
                 if node.name in wanted or _is_needed(recipe, node.name, wanted):
                     outcomes.append(_one(session, node, wanted, force, lock, progress, len(outcomes) + 1))
         finally:
-            session.digests.save()
+            if outcomes:
+                session.digests.save()
         if lock is None:
             write_lock(folder, make_lock(Session(recipe, folder)))
         return outcomes
@@ -122,7 +125,7 @@ def plan_recipe(
         force: Stages that would run again even if they are unchanged.
     """
     folder.check_is_ours()
-    wanted = _wanted(recipe, until, begin, force)
+    wanted = wanted_stages(recipe, until, begin, force)
     session = Session(recipe, folder)
     runs: list[str] = []
     found: list[StageOutcome] = []
@@ -163,8 +166,11 @@ def _one(
     else:
         _require(node, assessment, wanted, force)
         why = _why(node, assessment, force)
+        context = progress.context(node.name)
+        if context.time_box is not None and context.time_box.left_s <= 0:
+            raise TimeIsUp(f"the time box ended before stage `{node.name}`; run the same command to continue")
         progress.on_begin(node.name, number, len(session.recipe.stages), why)
-        made = _run(session, node, parts, inputs, progress.context(node.name), is_forced=node.name in force)
+        made = _run(session, node, parts, inputs, context, is_forced=node.name in force)
         if lock is not None:
             check_output(session, node.name, lock, made.outputs)
         session.folder.finish(made)
@@ -191,8 +197,18 @@ def _run(
     return record_of(node, parts, target, session.digests, time.monotonic() - began)
 
 
-def _wanted(recipe: Recipe, until: str | None, begin: str | None, force: Collection[str]) -> set[str]:
-    """Names of the stages that may run."""
+def wanted_stages(recipe: Recipe, until: str | None, begin: str | None, force: Collection[str]) -> set[str]:
+    """Names of the stages that may run.
+
+    Args:
+        recipe: The recipe.
+        until: Only this stage and what it needs; None for all.
+        begin: Only this stage and what follows from it; None for all.
+        force: Stages that run again even if they are unchanged.
+
+    Raises:
+        RecipeError: There is no such stage, or none that may run.
+    """
     names = {each.name for each in recipe.stages}
     if until is not None:
         names &= recipe.upstream(recipe.stage(until, "until").name)

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 from lazarus_core.canonical import JSON, canonical_digest
+from lazarus_core.time_box import TimeBox
 
 STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-NOT_DECISIVE = frozenset({"only_with"})
+NOT_DECISIVE = frozenset({"only_with", "log_to"})
 """Settings that do not change what a stage makes."""
 
 
@@ -102,11 +103,13 @@ class Context:
         report: Shows the progress.
         should_stop: True stops a training stage after its step; it can be resumed.
         warn: Shows one line.
+        time_box: Limit on the time of all stages; a training stage stops before it with a checkpoint. None sets no limit.
     """
 
     report: Report = lambda done, total, unit, note: None
     should_stop: Callable[[], bool] = lambda: False
     warn: Callable[[str], object] = lambda line: None
+    time_box: TimeBox | None = None
 
 
 SettingsT = TypeVar("SettingsT", bound=StageSettings)

@@ -10,6 +10,7 @@ from lazarus_models.cli.caching import cache_app
 from lazarus_models.cli.describing import estimate, info
 from lazarus_models.cli.evaluating import eval_app
 from lazarus_models.cli.examples import examples
+from lazarus_models.cli.imaging import images
 from lazarus_models.cli.machine import doctor
 from lazarus_models.cli.making import convert, import_model, new
 from lazarus_models.cli.serving import serve
@@ -22,13 +23,14 @@ app = App(
 )
 
 model_app = App(
-    help="Create, import, describe or convert models; list examples and downloaded models.", no_args_is_help=True
+    help="Create, import, describe or convert models; draw images; list examples and downloaded models.",
+    no_args_is_help=True,
 )
 """`lazarus model`."""
 
-for command in (infer, chat, serve, info, new, estimate, convert, examples, bench, doctor):
+for command in (infer, chat, serve, info, new, estimate, convert, examples, images, bench, doctor):
     app.command()(command)
-for command in (info, new, estimate, convert, examples):
+for command in (info, new, estimate, convert, examples, images):
     model_app.command()(command)
 app.add_typer(eval_app, name="eval")
 for each in (app, model_app):

@@ -10,6 +10,7 @@ from lazarus_models.doctor.nvidia import PROC, Driver, cuda_advice, read_driver,
 from lazarus_models.doctor.products import measure_elsewhere, measure_gflops
 from lazarus_models.doctor.repeats import check_repeats, repeat_advice
 from lazarus_models.mlx_builds import INSTALL_CUDA, installed_builds
+from lazarus_models.switches import CUDNN_ATTENTION, set_switch
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def diagnose() -> Diagnosis:
             repeats=(repeats := check_repeats()),
             advice=repeat_advice(repeats),
         )
+    set_switch(CUDNN_ATTENTION, "0")  # as training does, before the first attention
     driver, repeats = read_driver(), check_repeats()
     return Diagnosis(
         mlx=version("mlx"),

@@ -47,7 +47,8 @@ def measure_elsewhere(**environment: str) -> float | None:
     try:
         child = subprocess.run(
             [sys.executable, "-m", "lazarus_models.doctor.products"],
-            env={**os.environ, **environment},
+            # No switch of MLX is ours in the child, which would choose it again.
+            env={**os.environ, "LAZARUS_MLX_SWITCHES": "", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             check=True,

@@ -1,7 +1,8 @@
 """A self-test: whether gradients have the same bits each time they are computed.
 
 On CUDA, MLX 0.32 adds the rows of a gather's gradient in any order, and cuDNN does the same for the queries of fused
-attention in bfloat16 (NVIDIA H200). Training promises equal bits, so the test computes what a model computes.
+attention in bfloat16 (NVIDIA H200). Training promises equal bits, so the test computes what a model computes: with
+`lazarus_models.components.Embedding` and `lazarus_models.ops.attention`.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from lazarus_models.backend import mx, nn
+from lazarus_models.components import Embedding
 from lazarus_models.ops.attention import attention
 from lazarus_models.trees import evaluate
 
@@ -70,7 +72,7 @@ def _digest(arrays: list[mx.array]) -> str:
 
 def _embedding() -> list[mx.array]:
     """Gradient of an embedding whose rows are read sixteen times each."""
-    layer = nn.Embedding(_VOCABULARY, _WIDTH)
+    layer = Embedding(_VOCABULARY, _WIDTH)
     keys = [mx.random.key(number) for number in range(3)]
     layer.weight = mx.random.normal((_VOCABULARY, _WIDTH), key=keys[0])
     ids = mx.random.randint(0, _VOCABULARY, (1, _TOKENS), key=keys[1])

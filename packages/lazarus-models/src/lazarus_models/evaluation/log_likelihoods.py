@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lazarus_models.errors import EvaluationError
+from lazarus_models.generation.autoregressive import prompt_ids
 from lazarus_models.generation.prompt_scores import choice_logprobs, token_logprobs
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.vocabulary import check_ids
@@ -80,6 +81,28 @@ def encode_pair(lm: LoadedModel, context: str, continuation: str, place: str) ->
         before = [start]
     if not after:
         raise EvaluationError(f"{place}: the choice {continuation!r} has no token of its own; correct it", TOO_LONG)
+    check_ids([*before, *after], lm.config.vocab_size, place)
+    return _fitting(before, after, lm.config.max_position_embeddings, place)
+
+
+def encode_answer(lm: LoadedModel, question: str, answer: str, place: str) -> Pair:
+    """Encodes a question in the chat template, and the assistant's answer without its end.
+
+    Args:
+        lm: The model.
+        question: The user's message.
+        answer: The answer whose likelihood is asked for; not empty.
+        place: Place of the item, for messages.
+
+    Raises:
+        EvaluationError: The answer has no token, or does not fit the model's context.
+        TemplateError: The template refuses the question.
+    """
+    before = prompt_ids(lm, question)
+    tokenizer = lm.tokenizer.continuation or lm.tokenizer
+    after = tokenizer.encode(answer, parse_special=False)
+    if not after:
+        raise EvaluationError(f"{place}: the choice {answer!r} has no token; correct it", TOO_LONG)
     check_ids([*before, *after], lm.config.vocab_size, place)
     return _fitting(before, after, lm.config.max_position_embeddings, place)
 

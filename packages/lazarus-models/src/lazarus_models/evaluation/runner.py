@@ -160,6 +160,8 @@ def _compared(settings: TaskSettings, ours: TaskResult, others: TaskResult) -> l
     theirs = {each.metric: each for each in scores_of(settings.label, others, seed=settings.seed)}
     scores: list[Score] = []
     for metric, own in zip(ours.metrics, scores_of(settings.label, ours, seed=settings.seed), strict=True):
+        if metric.name not in theirs:  # as the diversity of answers that are all empty
+            continue
         scores += [own, replace(theirs[metric.name], metric=f"{metric.name}_other")]
         difference = _difference(settings, metric, pairs)
         if difference is not None:
@@ -171,6 +173,8 @@ def _difference(settings: TaskSettings, metric: Metric, pairs: Sequence[tuple[It
     """The difference of two models; None for figures of unequal units, such as the perplexities of two tokenizers."""
     task = settings.label
     have = [pair for pair in pairs if all(metric.name in each.values for each in pair)]
+    if not have:
+        return None
     ours, units = fractions(task, metric.name, [one for one, _ in have])
     others, other_units = fractions(task, metric.name, [other for _, other in have])
     if not np.array_equal(units, other_units):

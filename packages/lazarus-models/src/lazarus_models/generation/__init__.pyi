@@ -13,6 +13,9 @@ from .diffusion import diffuse as diffuse
 from .diffusion_text import answer_length as answer_length
 from .diffusion_text import generate_diffusion as generate_diffusion
 from .diffusion_text import mask_token as mask_token
+from .image_sampling import ImageConfig as ImageConfig
+from .image_sampling import check_images as check_images
+from .image_sampling import draw_images as draw_images
 from .prompt_cache import PromptCache as PromptCache
 from .sampling import GenerationConfig as GenerationConfig
 from .sampling import TokenLogprob as TokenLogprob

@@ -1,10 +1,10 @@
 """Generation with a masked-diffusion model: masks are replaced where the model is most confident (LLaDA, arXiv 2502.09992).
 
-N = tokens of prompt and answer, V = vocabulary
+B = rows, N = tokens of prompt and answer, P = tokens of the prompt, V = vocabulary
 """
 
 # ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from jaxtyping import Float, Integer
@@ -77,53 +77,102 @@ def diffuse(model: Any, prompt_ids: Sequence[int], config: DiffusionConfig) -> l
     Raises:
         GenerationError: `mask_id` or an id of the prompt is outside the vocabulary.
     """
+    # Guidance of texts compares with a masked prompt (LLaDA).
+    unguided = [[config.mask_id] * len(prompt_ids)] if config.guidance else None
+
+    def keys(reading: int) -> list[mx.array]:
+        return [position_key(config.seed, reading)]
+
+    return diffuse_rows(model, [prompt_ids], config, keys, unguided=unguided, scale=config.guidance + 1)[0]
+
+
+def diffuse_rows(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    config: DiffusionConfig,
+    keys: Callable[[int], Sequence[mx.array]],
+    *,
+    unguided: Sequence[Sequence[int]] | None = None,
+    scale: float = 1.0,
+    vocabulary: int | None = None,
+) -> list[list[int]]:
+    """Generates one answer for each of several prompts of the same length.
+
+    Args:
+        model: A `Decoder` with attention layers only: ids (B, N), cache -> logits (B, N, V).
+        prompts: Token ids of the prompts, at least one.
+        config: Settings; `seed` and `guidance` have no effect, since `keys` and `scale` decide.
+        keys: Gives the random key of each row, from the number of the forward pass.
+        unguided: For each row, the prompt whose logits guidance leads away from, as long as the row's own; None for
+            no guidance.
+        scale: Strength of guidance: 0 gives the logits of `unguided`, 1 those of the prompts.
+        vocabulary: Answers contain ids below it only; None allows every id but the mask.
+
+    Returns:
+        The `length` tokens of each answer.
+
+    Raises:
+        GenerationError: `mask_id` or an id of a prompt is outside the vocabulary.
+    """
     size = size_of(model)
     if size is not None:
-        check_ids(prompt_ids, size, "the prompt")
+        for ids in (*prompts, *(unguided or ())):
+            check_ids(ids, size, "the prompt")
         check_ids([config.mask_id], size, "`mask_id`")
-    start = len(prompt_ids)
-    ids = mx.array([*prompt_ids, *[config.mask_id] * config.length])
+    start = len(prompts[0])
+    ids = mx.array([[*prompt, *[config.mask_id] * config.length] for prompt in prompts])
+    other = None if unguided is None else mx.array(list(map(list, unguided)))
+    place = mx.arange(ids.shape[1])
     reading = 0
     for first, end, steps in config.schedule:
         for count in filter(None, _shares(end - first, steps)):
-            choices, confidence = _choose(_logits(model, ids, start, config), config, reading)
-            place = mx.arange(ids.size)
+            logits = _logits(model, ids, other, scale, causal=config.causal)
+            choices, confidence = _choose(logits, config, keys(reading), vocabulary)
             is_open = (ids == config.mask_id) & (place >= start + first) & (place < start + end)
             # The rank of each place by confidence among the masks of the block: the first `count` ranks are replaced.
-            order = mx.argsort(mx.where(is_open, -confidence, mx.inf))
-            ids = mx.where(mx.argsort(order) < count, choices, ids)
+            order = mx.argsort(mx.where(is_open, -confidence, mx.inf), axis=-1)
+            ids = mx.where(mx.argsort(order, axis=-1) < count, choices, ids)
             evaluate(ids)
             reading += 1
-    return integers(ids[start:])
+    return [integers(row[start:]) for row in ids]
 
 
-def _logits(model: Any, ids: Integer[mx.array, " N"], start: int, config: DiffusionConfig) -> Float[mx.array, "N V"]:
-    rows = ids[None]
-    if config.guidance:
-        # Guidance: a second row with a masked prompt gives the unconditional logits.
-        without = mx.where(mx.arange(ids.size) < start, config.mask_id, ids)
-        rows = mx.stack([ids, without])
-    cache = None if config.causal else mask_caches(model, bidirectional_mask(mx.zeros(rows.shape, dtype=mx.int32)))
+def _logits(
+    model: Any, ids: Integer[mx.array, "B N"], unguided: Integer[mx.array, "B P"] | None, scale: float, *, causal: bool
+) -> Float[mx.array, "B N V"]:
+    rows, count = ids, ids.shape[0]
+    if unguided is not None:
+        # Guidance: more rows, with the other prompts, give the unconditional logits.
+        rows = mx.concatenate([ids, mx.concatenate([unguided, ids[:, unguided.shape[1] :]], axis=1)])
+    cache = None if causal else mask_caches(model, bidirectional_mask(mx.zeros(rows.shape, dtype=mx.int32)))
     logits = model(rows, cache=cache).astype(mx.float32)
-    if not config.guidance:
-        return logits[0]
-    return logits[1] + (config.guidance + 1) * (
-        logits[0] - logits[1]
-    )  # extrapolates away from the unconditional logits
+    if unguided is None:
+        return logits
+    without = logits[count:]
+    return without + scale * (logits[:count] - without)  # above 1, extrapolates away from the unconditional logits
 
 
-def _choose(logits: Float[mx.array, "N V"], config: DiffusionConfig, reading: int) -> tuple[mx.array, mx.array]:
-    """A token for each place, and its confidence."""
-    logits = mx.where(mx.arange(logits.shape[-1]) == config.mask_id, -mx.inf, logits)
-    # One key for the tokens and one for the order of places, both a function of seed and step.
-    drawing, placing = mx.random.split(position_key(config.seed, reading))
+def _choose(
+    logits: Float[mx.array, "B N V"], config: DiffusionConfig, keys: Sequence[mx.array], vocabulary: int | None
+) -> tuple[mx.array, mx.array]:
+    """A token for each place, and its confidence, (B, N)."""
+    token = mx.arange(logits.shape[-1])
+    is_banned = token == config.mask_id
+    if vocabulary is not None:
+        is_banned = is_banned | (token >= vocabulary)
+    logits = mx.where(is_banned, -mx.inf, logits)
+    # For each row, one key for the tokens and one for the order of places.
+    drawing, placing = zip(*(mx.random.split(key) for key in keys), strict=True)
     if config.temperature:
-        choices = mx.random.categorical(logits / config.temperature, key=drawing)
+        drawn = [
+            mx.random.categorical(row / config.temperature, key=key) for row, key in zip(logits, drawing, strict=True)
+        ]
+        choices = mx.stack(drawn)
     else:
         choices = mx.argmax(logits, axis=-1)
     if config.remasking == "random":
-        return choices, mx.random.uniform(shape=choices.shape, key=placing)
-    return choices, mx.take_along_axis(mx.softmax(logits, axis=-1), choices[:, None], axis=-1)[:, 0]
+        return choices, mx.stack([mx.random.uniform(shape=(logits.shape[1],), key=key) for key in placing])
+    return choices, mx.take_along_axis(mx.softmax(logits, axis=-1), choices[..., None], axis=-1)[..., 0]
 
 
 def _shares(total: int, steps: int) -> list[int]:

@@ -1,3 +1,4 @@
+from .attention import has_attended_in_half_precision as has_attended_in_half_precision
 from .cpu.numpy_views import flat_view as flat_view
 from .cpu.numpy_views import fresh as fresh
 from .cpu.numpy_views import view as view

@@ -14,6 +14,9 @@ from jaxtyping import Float
 from lazarus_models.backend import mx, on_cpu
 from lazarus_models.ops.cpu.segment_attention import attend_runs
 
+_half_precision_calls = 0
+"""Calls of the fused kernel in half precision: at the first, MLX decides on cuDNN for the whole process."""
+
 
 def attention(
     queries: Float[mx.array, "B H N D"],
@@ -39,6 +42,9 @@ def attention(
     """
     if runs is not None:
         return attend_runs(queries, keys, values, runs, scale, sinks)
+    if queries.dtype != mx.float32:
+        global _half_precision_calls
+        _half_precision_calls += 1
     if sinks is None and _shares_keys(queries, keys, mask):
         # MLX multiplies head by head on a CPU. Heads with the same keys, computed as if they were tokens of one head,
         # take 0.5 to 0.7 of the time.
@@ -47,6 +53,11 @@ def attention(
         gathered = mx.fast.scaled_dot_product_attention(grouped, keys, values, scale=scale, mask=mask)
         return mx.reshape(gathered, (rows, heads, 1, width))
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
+
+
+def has_attended_in_half_precision() -> bool:
+    """Whether `attention` was called with bfloat16 or float16 in this process, so that MLX may have chosen its kernel."""
+    return _half_precision_calls > 0
 
 
 def attention_scores(

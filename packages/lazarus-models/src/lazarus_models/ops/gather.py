@@ -27,14 +27,19 @@ _BLOCK = 2**24
 """Numbers that a pass adds at once: 64 MiB. More columns are added in blocks, with the same bits."""
 
 
-def gather_rows(table: Float[mx.array, "V ..."], ids: Integer[mx.array, "..."]) -> Float[mx.array, "..."]:
+def gather_rows(
+    table: Float[mx.array, "V ..."], ids: Integer[mx.array, "..."], *, is_distinct: bool = False
+) -> Float[mx.array, "..."]:
     """`table[ids]`; its gradient adds in a fixed order where `has_fixed_gradient_order` says so.
 
     Args:
         table: Rows, float, (V, ...).
         ids: Indices in [0, V), integer, of any shape. MLX does not check them.
+        is_distinct: Whether no index occurs twice, so that the gradient adds nothing.
     """
-    return cast("mx.array", _gathered(table, ids)) if has_fixed_gradient_order() else table[ids]
+    if not has_fixed_gradient_order():
+        return table[ids]
+    return cast("mx.array", (_picked if is_distinct else _gathered)(table, ids))
 
 
 def permute_rows(
@@ -65,14 +70,24 @@ def sum_rows_by_id(rows: Float[mx.array, "N D"], ids: Integer[mx.array, " N"], c
         return mx.zeros((count, rows.shape[1]))
     order = mx.argsort(ids)  # stable: rows of an index keep their order
     ascending = ids[order]
-    # The last row of each index, counted from 1; 0 for an index without rows. A maximum is the same in any order.
-    last = mx.zeros((count,), mx.int32).at[ascending].maximum(mx.arange(1, ids.size + 1, dtype=mx.int32))
+    last = _last_places(ascending, count)
     width = max(1, _BLOCK // ids.size)
     blocks: list[mx.array] = []
     for first in range(0, max(1, rows.shape[1]), width):
         sums = _running_sums(rows[:, first : first + width][order].astype(mx.float32), ascending)
-        blocks.append(mx.where((last > 0)[:, None], sums[mx.maximum(last - 1, 0)], 0.0))
+        blocks.append(_rows_at(sums, last))
     return blocks[0] if len(blocks) == 1 else mx.concatenate(blocks, axis=1)
+
+
+def _last_places(ids: mx.array, count: int) -> mx.array:
+    """The last place of each index, counted from 1; 0 for an index that does not occur."""
+    # A maximum of integers is the same in any order.
+    return mx.zeros((count,), mx.int32).at[ids].maximum(mx.arange(1, ids.size + 1, dtype=mx.int32))
+
+
+def _rows_at(rows: mx.array, places: mx.array) -> mx.array:
+    """Rows at places counted from 1; zeros at place 0."""
+    return mx.where((places > 0)[:, None], rows[mx.maximum(places - 1, 0)], 0.0)
 
 
 def _running_sums(rows: mx.array, ids: mx.array) -> mx.array:
@@ -97,6 +112,21 @@ def _of_table(primals: Any, cotangent: Any, _: Any) -> Any:
     flat = mx.reshape(cotangent, (ids.size, table.size // table.shape[0]))
     sums = sum_rows_by_id(flat, mx.flatten(ids), table.shape[0])
     return mx.reshape(sums, table.shape).astype(table.dtype), mx.zeros_like(ids)
+
+
+@mx.custom_function
+def _picked(table: Any, ids: Any) -> Any:
+    return table[ids]
+
+
+@_picked.vjp  # pyright: ignore[reportUntypedFunctionDecorator] (untyped in MLX)
+def _of_picked(primals: Any, cotangent: Any, _: Any) -> Any:
+    table, ids = primals
+    if not ids.size:
+        return mx.zeros_like(table), mx.zeros_like(ids)
+    flat = mx.reshape(cotangent, (ids.size, table.size // table.shape[0]))
+    slopes = _rows_at(flat, _last_places(mx.flatten(ids), table.shape[0]))
+    return mx.reshape(slopes, table.shape).astype(table.dtype), mx.zeros_like(ids)
 
 
 @mx.custom_function

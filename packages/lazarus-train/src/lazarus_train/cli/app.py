@@ -9,6 +9,7 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_line, version_option, warn
+from lazarus_train.cli.plan_budget import plan_budget
 from lazarus_train.cli.sweep import sweep
 from lazarus_train.cli.training import deferred
 from lazarus_train.cli.training_commands import COMMANDS
@@ -31,6 +32,7 @@ def _root(version: Annotated[bool, version_option("lazarus-train")] = False) -> 
 for _command in COMMANDS:
     app.add_deferred(deferred(_command))
 app.add_deferred(sweep)
+app.command()(plan_budget)
 
 
 @app.command()

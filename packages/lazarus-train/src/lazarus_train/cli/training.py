@@ -183,7 +183,10 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
     )
-    if config.objective.allows_generation:
+    if config.sample_images is not None:
+        method = "" if config.objective.image_method == "diffusion" else " --method next-token"
+        say(f"next: lazarus model images --model {result.final}{method} -o images.png")
+    elif config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
     elif needed := config.objective.inference_settings:
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())

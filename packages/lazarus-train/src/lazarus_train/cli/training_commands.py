@@ -68,7 +68,7 @@ PRETRAIN = Command(
     "Example: --preset nano -t byte --data text.jsonl --build-plan -b 8192 -o run\n"
     "Example: --model smollm2-135m --data web.jsonl --batch-plan plan -o run",
     ("causal", "diffusion", "mntp"),
-    ("mask_id", "causal_share", "truncated_share", "mask_share", "draws"),
+    ("mask_id", "causal_share", "truncated_share", "mask_share", "draws", "label_dropout"),
     ("text_field",),
 )
 
@@ -98,7 +98,17 @@ DPO = Command(
 
 
 _DRAWN = (
-    *("reward", "environment", "turns", "group_size", "prompts_per_step", "choose", "signal_field", "replace_flat"),
+    *(
+        "reward",
+        "environment",
+        "turns",
+        "unfinished",
+        "group_size",
+        "prompts_per_step",
+        "choose",
+        "signal_field",
+        "replace_flat",
+    ),
     *("max_new_tokens", "overlong_buffer", "temperature", "batch_texts", "beta", "reference", "clip_low", "clip_high"),
     *("passes", "updates_per_pass"),
 )

@@ -1,4 +1,4 @@
-"""Evaluations during a run: held-out losses and sampled answers.
+"""Evaluations during a run: held-out losses, sampled answers and images.
 
 Results are written to the run's logs. A result that is already logged is not computed again. So a run that was killed
 during an evaluation ends with the same logs.
@@ -15,6 +15,7 @@ from lazarus_train.config import TrainConfig
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.evaluation import HeldOutData, held_out
 from lazarus_train.engine.sample_generations import answer
+from lazarus_train.engine.sample_images import sample_images
 from lazarus_train.engine.state import TrainState
 from lazarus_train.objectives.base import Objective
 from lazarus_train.run_dir.logs import RunLog
@@ -46,7 +47,7 @@ class Evaluator:
 
     Args:
         sets: Held-out sets, measured in this order.
-        prompts: Prompts that the model answers.
+        config: Settings of the run, with the prompts that the model answers.
         encoder: Encodes prompts as the training data was encoded.
         is_text: Whether the model is trained on texts, not on conversations.
         state: The model in training.
@@ -56,13 +57,23 @@ class Evaluator:
     """
 
     sets: Sequence[EvalSet]
-    prompts: Sequence[str]
+    config: TrainConfig
     encoder: Encoder
     is_text: bool
     state: TrainState
     log: RunLog
     watcher: Watcher
     processes: ProcessGroup
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Prompts that the model answers."""
+        return self.config.sample_prompts
+
+    @property
+    def draws_images(self) -> bool:
+        """Whether the model draws images."""
+        return self.config.sample_images is not None
 
     def run(self, done: int) -> bool:
         """Computes the results after `done` steps that are not in the logs yet.
@@ -75,6 +86,8 @@ class Evaluator:
                 return False
         if self.prompts and self.processes.is_first and not self.log.has_answered(done):
             self._ask(done)
+        if self.draws_images and self.processes.is_first and not self.log.has_images(done):
+            self.log.images(sample_images(self.state.lm, self.config, done))
         return True
 
     def _measure(self, done: int, each: EvalSet) -> bool:

@@ -36,7 +36,7 @@ from lazarus_train.devices import DevicePolicy
 from lazarus_train.errors import SetupError
 
 _FLOAT = 4
-_SPARE = 0.9
+SPARE = 0.9
 """Fraction of the memory that a run may use. The rest is for the system and for the error of the estimate."""
 _TRANSIENT = 1.9
 """Temporary memory of a layer in both passes, as a multiple of the memory kept for the gradient."""
@@ -61,7 +61,7 @@ def fitting_rows(model: nn.Module, config: TrainConfig, policy: DevicePolicy, sh
         SetupError: The run does not fit into the memory of this machine, and no smaller micro-batch is allowed.
     """
     requested = min(config.micro_rows or shape.rows, shape.rows)
-    limit = int(_SPARE * memory_limit())
+    limit = int(SPARE * memory_limit())
     found = estimate_memory(model, config, policy, shape, requested)
     while found.total > limit and found.rows > 1 and _may_split(config):
         found = estimate_memory(model, config, policy, shape, (found.rows + 1) // 2)
@@ -112,7 +112,7 @@ def estimate_memory(
         resident=resident_bytes(),
         weights=weight_bytes,
         gradients=learnt * (1 + sums),
-        moments=round(kept * _moments(config.optimizer)) + ema,
+        moments=round(kept * moments_per_parameter(config.optimizer)) + ema,
         activations=rows * shape.row_len * activation_bytes(description, config, policy, shape.row_len),
         logits=0 if is_sequence else rows * shape.row_len * _logit_bytes(description, policy),
         rows=rows,
@@ -181,7 +181,7 @@ def _logit_bytes(model: DecoderConfig, policy: DevicePolicy) -> int:
     return (2 if policy.labels_only else 3) * _FLOAT * model.vocab_size
 
 
-def _moments(settings: OptimizerSettings) -> float:
+def moments_per_parameter(settings: OptimizerSettings) -> float:
     """Optimizer state per parameter, in numbers."""
     return _MOMENTS[settings.name]
 

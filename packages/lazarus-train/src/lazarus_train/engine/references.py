@@ -14,7 +14,7 @@ from lazarus_tokenkit import Tokenizer
 from lazarus_train.callbacks.base import Watcher
 from lazarus_train.config import TrainConfig
 from lazarus_train.data.dataset import Dataset
-from lazarus_train.devices import device_policy, weight_bytes
+from lazarus_train.devices import device_policy, uses_tf32, weight_bytes
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.loss import tokens_at_once
 from lazarus_train.engine.precision import cast_weights
@@ -111,6 +111,7 @@ class Binder:
         """The cached log-probabilities. The first process computes missing ones."""
         made_from = {"model": self.base.digest, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
         made_from |= {"precision": "mixed"} if mixed else {}
+        made_from |= {"products": "tf32"} if uses_tf32() else {}
         made_from |= {"mismatched": f"1|{len(groups)}"} if groups else {}
         threads = self.config.threads_of(device_policy(weight_bytes(self.config.model)).threads)
         tokens = tokens_at_once(self.micro_batch_rows, plan.step(0), threads)

@@ -22,6 +22,7 @@ from lazarus_train.engine.policy.on_policy import OnPolicy, policy_of
 from lazarus_train.engine.profiling import ProfiledGradients
 from lazarus_train.engine.references import Binder
 from lazarus_train.engine.sample_generations import prepare
+from lazarus_train.engine.sample_images import check_drawing
 from lazarus_train.engine.state import TrainState
 from lazarus_train.engine.whole_step import WholeStep
 from lazarus_train.layers.neftune import embedding_width
@@ -199,6 +200,7 @@ def _check_state(setup: Setup, state: TrainState) -> None:
     check_model(lm, inputs, config, setup.objective, setup.head, setup.watcher.on_warning)
     for prompt in config.sample_prompts:
         prepare(lm, inputs.encoder, prompt, is_text=inputs.is_text)
+    check_drawing(lm, config)
     for name, data in setup.held_out.items():
         check_ids(lm, data.dataset, setup.objective, f"the held-out data {name!r}")
 
@@ -252,9 +254,7 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
         statistics=Statistics(
             *(objective.survey, plan, batches, replicas, processes, micro_batch_rows), config.mixed_precision
         ),
-        evaluator=Evaluator(
-            *(sets, config.sample_prompts, inputs.encoder, inputs.is_text, state, log, setup.watcher), processes
-        ),
+        evaluator=Evaluator(*(sets, config, inputs.encoder, inputs.is_text, state, log, setup.watcher), processes),
         micro_batch_rows=micro_batch_rows,
         on_policy=policy_of(
             *(config, inputs, state.lm, cast("PolicyObjective", objective), replicas, processes, gradients)

@@ -25,7 +25,7 @@ from lazarus_train.callbacks.profiling import OFF, Profiler
 from lazarus_train.callbacks.reports import StepReport
 from lazarus_train.config import TrainConfig
 from lazarus_train.data.batches import row_digests
-from lazarus_train.devices import prepare_device, weight_bytes
+from lazarus_train.devices import kernel_warnings, prepare_device, weight_bytes
 from lazarus_train.distributed import init
 from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
@@ -99,7 +99,10 @@ def train(
     make_objective(config.objective).check()
     config = config.located()
     check_weights_fit(weight_bytes(config.model))
-    policy = prepare_device(weight_bytes(config.model))  # before the first number: a reference is computed by it too
+    # Before the first number: a reference is computed by it too.
+    policy = prepare_device(weight_bytes(config.model), config.kernels)
+    for line in kernel_warnings(policy, config.kernels):
+        watcher.on_warning(line)
     if config.mixed_precision and policy.device == "cpu":
         watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; use `mixed_precision` on a GPU only")
     for name, path in config.eval_data.items():  # read last, after all that is trained on

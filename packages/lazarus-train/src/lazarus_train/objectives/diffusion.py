@@ -7,12 +7,12 @@ Losses are sums over the maskable tokens. Divided by their number, they are an u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from lazarus_train.objective_registry import ObjectiveSettings
-from lazarus_train.objectives.base import Metrics, Objective
+from lazarus_train.objectives.base import Bindings, Metrics, Objective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lazarus_plan import BatchPlan
     from lazarus_train.data.batches import Batch
     from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.label_dropout import LabelDropout
 
 
 class DiffusionSettings(ObjectiveSettings, frozen=True):
@@ -38,6 +39,10 @@ class DiffusionSettings(ObjectiveSettings, frozen=True):
     """
     draws: PositiveInt = 128
     """Number of mask draws that a held-out loss averages over. The default is LLaDA's."""
+    label_dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    """Images: share of samples whose label is hidden, drawn again in every step, for guidance: 0.1. Default: none."""
+
+    image_method: ClassVar[Literal["diffusion", "next-token"] | None] = "diffusion"
 
     @property
     def inference_settings(self) -> dict[str, int]:
@@ -56,6 +61,7 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         super().__init__(settings)
         self.metrics = ("diffusion_loss", "causal_loss") if settings.causal_share else ()
         self.token_ids = (settings.mask_id,)
+        self._label_dropout: LabelDropout | None = None
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Label tokens of each step. Refuses data that contains the mask.
@@ -76,8 +82,24 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         check_mask_is_free(dataset, self.settings.mask_id)
         return super().loss_normalizer(plan, dataset, may_be_empty=may_be_empty)
 
+    def bind(self, bindings: Bindings) -> DiffusionObjective:
+        """The objective with the labels of images.
+
+        Args:
+            bindings: Data and tokenizer.
+
+        Raises:
+            SetupError: `label_dropout` is set, and the data are not images; or the mask is not that of the tokenizer.
+        """
+        from lazarus_train.objectives.label_dropout import LabelDropout, check_mask_of_images
+
+        check_mask_of_images(self.settings.mask_id, bindings.tokenizer)
+        bound = DiffusionObjective(self.settings)
+        bound._label_dropout = LabelDropout.of(self.settings.label_dropout, bindings.dataset, bindings.tokenizer)
+        return bound
+
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        """Truncates samples and masks tokens. Mask times are evenly spaced over the rows of the whole step, in
+        """Hides labels of images, truncates samples and masks tokens. Mask times are evenly spaced over the rows of the whole step, in
         random order.
 
         Args:
@@ -88,6 +110,8 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         from lazarus_train.objectives.masking import mask_share, mask_times, masked_rows, with_masks
         from lazarus_train.objectives.truncation import truncate
 
+        if self._label_dropout is not None:
+            batch = self._label_dropout.apply(batch, seed)
         # One key for the times and one per row of the whole step, equal on every rank.
         first, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         # Times of all rows of the step; then those of the rows in this batch.

@@ -17,12 +17,13 @@ from jaxtyping import Float, Int
 from lazarus_models import SequenceModel, segment_caches
 from lazarus_models.backend import mx, nn
 from lazarus_models.components import SegmentCache, bidirectional_mask
-from lazarus_models.ops import log_probabilities
+from lazarus_models.ops import gather_rows, log_probabilities
 from lazarus_models.packed_rows import mask_caches
 from lazarus_models.trees import evaluate
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
+from lazarus_train.objectives.fused_head import blockwise_causal_nll
 from lazarus_train.objectives.next_token import before_labels, causal_nll, token_nll, token_nll_in_place
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
     """
     if not device_policy().labels_only:
         decoder = cast("Decoder", model)
-        return causal_nll(decoder(batch.ids, cache=_caches(decoder, batch)), batch.ids, batch.is_label)
+        states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
+        if decoder.training:  # the gradient is computed with the loss
+            return blockwise_causal_nll(decoder, states, batch.ids, batch.is_label)
+        return causal_nll(decoder.head(states), batch.ids, batch.is_label)
     return label_nll(model, batch).sum()
 
 
@@ -130,7 +134,7 @@ def _states_before_labels(model: nn.Module, batch: Batch) -> Float[mx.array, "L 
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
     # Gather the positions before labels first, so the head multiplies L rows instead of R * T.
-    return mx.flatten(states, 0, 1)[before_labels(batch.places)]
+    return gather_rows(mx.flatten(states, 0, 1), before_labels(batch.places), is_distinct=True)
 
 
 def _nll(model: nn.Module, batch: Batch, before: Float[mx.array, "L D"], temperature: float) -> Float[mx.array, " L"]:
@@ -232,7 +236,7 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
     row_len = batch.ids.shape[1]
     # Index in the flattened rows: row * T + position.
     flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
-    return model.head(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
+    return model.head(gather_rows(mx.flatten(states, 0, 1), mx.array(flat), is_distinct=True)).astype(mx.float32)
 
 
 def _caches(model: "Decoder | Body", batch: Batch) -> Sequence[SegmentCache | None] | None:

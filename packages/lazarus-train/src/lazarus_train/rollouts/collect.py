@@ -46,6 +46,7 @@ class Drawing:
         batch_texts: Answers of one thread that are drawn at the same time.
         overlong_buffer: Tokens of the growing penalty of long answers.
         turns: Most answers in an environment.
+        scores_unfinished: Whether an episode that has not ended after them has the rewards so far; otherwise it is truncated.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class Drawing:
     batch_texts: int
     overlong_buffer: int = 0
     turns: int = 1
+    scores_unfinished: bool = False
 
 
 @dataclass
@@ -198,7 +200,7 @@ class Collector:
         if reply.done:
             talk.status = OK
         elif reply.truncated or turn + 1 == self.drawing.turns:
-            talk.status = TRUNCATED
+            talk.status = OK if self.drawing.scores_unfinished else TRUNCATED
         else:
             ids = following_ids(self.encoder, reply.observation.text)
             talk.ids += ids

@@ -1,5 +1,6 @@
 """Groups of roll-outs, which are the answers to one prompt in one step, and the metrics of a step."""
 
+import random
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -31,6 +32,25 @@ def trained_of(rollouts: Sequence[Rollout], *, alone: bool, only_useful: bool) -
         if alone or (len(whole) > 1 and (is_useful(group) or not only_useful)):
             found += whole
     return found
+
+
+def divide(trained: Sequence[Rollout], parts: int, seed: int, *, splits_groups: bool) -> list[list[Rollout]]:
+    """The roll-outs of each update of a pass, in a seeded order of their groups. Every roll-out is in one update.
+
+    Args:
+        trained: Roll-outs with a loss.
+        parts: Most updates.
+        seed: Seed of the order.
+        splits_groups: Whether groups may be split where there are fewer groups than updates; otherwise there are fewer updates.
+    """
+    groups = list(groups_of(trained))
+    if parts == 1 or not groups:
+        return [list(trained)] if trained else []
+    random.Random(seed).shuffle(groups)
+    if len(groups) < parts and splits_groups:
+        groups = [[each] for group in groups for each in group]
+    shares = [groups[part::parts] for part in range(min(parts, len(groups)))]
+    return [[each for group in share for each in group] for share in shares]
 
 
 def figures(rollouts: Sequence[Rollout], *, is_control: bool) -> dict[str, float]:

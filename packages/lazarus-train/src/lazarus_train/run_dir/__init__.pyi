@@ -6,6 +6,9 @@ from .progress import Stage as Stage
 from .progress import is_run as is_run
 from .progress import run_progress as run_progress
 from .progress import run_record as run_record
+from .reader import RunRecord as RunRecord
+from .report import RunPart as RunPart
+from .report import part_of as part_of
 from .spare_files import SpareFile as SpareFile
 from .spare_files import list_spare_files as list_spare_files
 from .spare_files import remove_spare_files as remove_spare_files

@@ -233,6 +233,7 @@ def other_entries(folder: RunFolder) -> Iterator[str]:
                 folder.config,
                 folder.metrics,
                 folder.samples,
+                folder.images,
                 folder.rollouts,
                 folder.audit,
                 folder.rewound,

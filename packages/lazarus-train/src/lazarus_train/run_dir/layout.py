@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "samples.jsonl"
 
     @property
+    def images(self) -> Path:
+        """Images drawn during training."""
+        return self.path / "images.jsonl"
+
+    @property
     def rollouts(self) -> Path:
         """Answers that the model drew during reinforcement learning, with their rewards."""
         return self.path / "rollouts.jsonl"
@@ -149,6 +154,7 @@ class RunFolder:
             self.metrics,
             self.throughput,
             self.samples,
+            self.images,
             self.rollouts,
             self.time_boxes,
             self.audit,

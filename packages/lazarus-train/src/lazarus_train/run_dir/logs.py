@@ -107,10 +107,12 @@ class RunLog:
             audit.bind(Binding.of_plan(identity_of(plan)))
 
         def is_kept(line: dict[str, Any]) -> bool:
-            is_extra = ("eval_loss" in line or "prompt" in line) and line["step"] == done and not is_due
+            is_extra = (
+                any(name in line for name in ("eval_loss", "prompt", "pixels")) and line["step"] == done and not is_due
+            )
             return line["step"] <= done and not is_extra
 
-        for log in (folder.metrics, folder.throughput, folder.samples, folder.rollouts):
+        for log in (folder.metrics, folder.throughput, folder.samples, folder.images, folder.rollouts):
             keep_lines(log, is_kept)
         members = dict(about)
         audit.bind(settings_of(members))
@@ -278,6 +280,19 @@ class RunLog:
         lines = read_lines(self._folder.samples) if self._audit is not None else []
         return {line["prompt"] for line in lines if line["step"] == done} >= set(self._config.sample_prompts)
 
+    def images(self, members: Mapping[str, Any]) -> None:
+        """Logs the images of an evaluation.
+
+        Args:
+            members: From `image_line`.
+        """
+        self._append(self._folder.images, dict(members))
+
+    def has_images(self, done: int) -> bool:
+        """Whether the images after `done` steps are logged."""
+        lines = read_lines(self._folder.images) if self._audit is not None else []
+        return any(line["step"] == done for line in lines)
+
     def flush(self) -> None:
         """Flushes the logs to the disk. A checkpoint may refer to them only afterwards."""
         for log in (self._folder.audit, *bound_logs(self._folder)) if self._audit is not None else ():
@@ -290,7 +305,7 @@ class RunLog:
 
 
 def log_digests(folder: RunFolder) -> dict[str, Any]:
-    """Length and SHA-256 of a run's existing metrics, samples and roll-outs, by file name."""
+    """Length and SHA-256 of a run's existing metrics, samples, images and roll-outs, by file name."""
     contents = {log.name: log.read_bytes() for log in bound_logs(folder) if log.is_file()}
     return {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -300,4 +315,4 @@ def log_digests(folder: RunFolder) -> dict[str, Any]:
 
 def bound_logs(folder: RunFolder) -> tuple[Path, ...]:
     """The logs whose bytes checkpoints bind."""
-    return folder.metrics, folder.samples, folder.rollouts
+    return folder.metrics, folder.samples, folder.images, folder.rollouts

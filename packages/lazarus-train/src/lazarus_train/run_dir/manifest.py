@@ -5,7 +5,6 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_models.backend import BLAS, mx
 from lazarus_plan.audit import Binding
 from lazarus_train.config import TrainConfig
-from lazarus_train.devices import device_policy, weight_bytes
+from lazarus_train.devices import describe_device, device_policy, weight_bytes
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.sealed_write import as_json
 
@@ -51,7 +50,7 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
     """
     return {
         "record_version": RECORD_VERSION,
-        "config": config.model_dump(mode="json"),
+        "config": config.to_record(),
         "folder": str(Path.cwd()),  # relative paths start here
         "plan_id": plan_id,
         "eval_data": dict(eval_data),
@@ -60,9 +59,8 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
         "platform": f"{sys.platform}-{platform.machine()}",
         "device": str(mx.default_device()),
         "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core},
-        "policy": asdict(
-            device_policy(weight_bytes(config.model))
-        ),  # includes the number of threads, which changes the last bits
+        # Includes the number of threads, which changes the last bits.
+        "policy": describe_device(device_policy(weight_bytes(config.model), config.kernels)),
         "processes": processes,
     }
 
@@ -104,7 +102,7 @@ def read_manifest(path: Path) -> JSON:
         if wrong is not None or members["record_version"] != RECORD_VERSION:
             raise ValueError(f"`{wrong or 'record_version'}`")
         config = TrainConfig.model_validate(members["config"])
-        if json.dumps(config.model_dump(mode="json")) != json.dumps(members["config"]):
+        if json.dumps(config.to_record()) != json.dumps(members["config"]):
             raise ValueError("`config` is not resolved")
         if list(members["eval_data"]) != list(config.eval_data):
             raise ValueError("`eval_data` names other held-out sets than `config`")

@@ -85,6 +85,20 @@ class RunRecord:
         steps, values = zip(*points, strict=True) if points else ((), ())
         return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
 
+    def epochs(self) -> float | None:
+        """Equivalent epochs: trained tokens by the mean tokens of an epoch of the plan; None if the plan is not there."""
+        from lazarus_plan import load_plan
+
+        places = self.places("batch_plan")
+        try:
+            plan = load_plan(places[0])
+        except (LazarusError, OSError, IndexError):
+            return None
+        if plan.plan_id != self.about["plan_id"]:
+            return None
+        an_epoch = (plan.end - plan.start).sum() / plan.metadata.config.epochs
+        return float(self.curve("tokens")[1].sum() / an_epoch)
+
     def settings(self) -> dict[str, str]:
         """Every setting as text by its dotted name, including nested ones."""
         return dict(_flat("", self.config))

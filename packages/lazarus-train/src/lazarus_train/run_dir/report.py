@@ -28,6 +28,8 @@ from lazarus_core.html import (
 )
 from lazarus_plan import BatchPlan, load_plan
 from lazarus_plan.report import plan_rows
+from lazarus_train.run_dir.image_log import image_section
+from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.run_dir.mixture_section import mixture_json, mixture_section
 from lazarus_train.run_dir.reader import RunRecord
@@ -76,12 +78,51 @@ def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     of = ", ".join(dict.fromkeys(each for run in runs for each in _about(run)))
     settings = _settings(runs[0]) if len(runs) == 1 else _differences(runs, names)
     answers = "".join(_samples(run, name) for run, name in zip(runs, names, strict=True))
+    images = "".join(image_section(RunFolder(run.path).images, name) for run, name in zip(runs, names, strict=True))
     mixtures = "".join(map(mixture_section, runs, names))
     body = (
         f"<header><h1>{title}{in_words([unbroken(name) for name in names])}</h1><p>{escape(of)}</p></header>{_summary(runs, names)}\n"
-        f'<div class="pair">{"".join(charts)}</div>\n{mixtures}{settings}{answers}{"".join(rows)}'
+        f'<div class="pair">{"".join(charts)}</div>\n{mixtures}{settings}{answers}{images}{"".join(rows)}'
     )
     return page(title + in_words(names), body, "lazarus-train", _SCRIPT, origin=origin)
+
+
+class RunPart(NamedTuple):
+    """A run as a part of another page.
+
+    Args:
+        figures: Key figures by name.
+        charts: Loss, held-out losses and main metrics as HTML.
+        answers: Sampled answers as HTML; empty if there are none.
+    """
+
+    figures: dict[str, str]
+    charts: str
+    answers: str
+
+
+def part_of(path: Path, name: str, colour: int = 0) -> RunPart:
+    """A run for a page with other things.
+
+    Args:
+        path: Folder of the run, finished or not.
+        name: Name of the run on the page.
+        colour: Number of its colour, from 0.
+
+    Raises:
+        SetupError: The folder is not a run, or has no step.
+    """
+    run = RunRecord.read(path)
+    names = ["" for _ in range(colour)] + [name]
+    sets = dict.fromkeys(run.eval_sets)
+    before, _ = reward_charts([run], sets)
+    held_out = [(f"Held-out loss of {each}", "eval_loss", "", _HELD_OUT, each) for each in sets]
+    about = [*before, _CHARTS[0], *([] if before else held_out), *_choices(sets)]
+    titled = [(f"{title} of {name}" if title == _CHARTS[0][0] else f"{title}, {name}", *rest) for title, *rest in about]
+    charts = "".join(_chart([run] * (colour + 1), names, *each, only=colour) for each in titled)
+    epochs = run.epochs()
+    found = {"epochs": "unknown" if epochs is None else f"{epochs:.2f}"}
+    return RunPart({**_figures(run), **found}, charts, _samples(run, name))
 
 
 def _names(runs: Sequence[RunRecord]) -> list[str]:
@@ -147,9 +188,11 @@ def _chart(
     unit: str,
     text: str,
     eval_set: str | None = None,
+    *,
+    only: int | None = None,
 ) -> str:
     found = [Curve(*run.curve(name, eval_set), number, names[number]) for number, run in enumerate(runs)]
-    drawn = [each for each in found if len(each.steps)]
+    drawn = [each for each in found if len(each.steps) and only in (None, each.colour)]
     unit = unit or " or ".join(dict.fromkeys(runs[each.colour].loss_unit for each in drawn))
     return section(title, text, curves(drawn, unit, from_zero=unit.startswith("tokens"))) if drawn else ""
 

@@ -109,7 +109,7 @@ def run_sweep(
     found: list[Trial] = []
 
     def fits(setup: Setup) -> bool:
-        trial = known.get(setup) or _try(setup, sweep.time_limit_s)
+        trial = known.get(setup) or try_setup(setup, sweep.time_limit_s)
         if setup not in known:
             with (folder / TRIALS).open("a", encoding="utf-8") as log:
                 log.write(trial.model_dump_json() + "\n")
@@ -245,7 +245,13 @@ def _millions(tokens: float) -> str:
     return f"{tokens / 1e6:,.1f} M"
 
 
-def _try(setup: Setup, time_limit_s: float) -> Trial:
+def try_setup(setup: Setup, time_limit_s: float) -> Trial:
+    """Measures a setup in a process of its own, which may run out of memory or time.
+
+    Args:
+        setup: What to measure.
+        time_limit_s: Seconds after which the process is ended.
+    """
     command = [sys.executable, "-m", "lazarus_train.tune.measure", setup.model_dump_json()]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit_s, check=False)

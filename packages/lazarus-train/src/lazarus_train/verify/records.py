@@ -43,7 +43,8 @@ def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished:
         covered = log_digests(run.folder)
         if not run.audit.entries[later].binds(Binding("logs", canonical_json(covered))):
             raise CorruptCheckpoint(
-                f"{run.folder.metrics} or {run.folder.samples.name} was changed after the audit log bound it", "LR-E208"
+                f"{run.folder.metrics}, {run.folder.samples.name} or {run.folder.images.name} was changed after the audit log bound it",
+                "LR-E208",
             )
     check_covered(logs, covered, is_whole=is_finished)
     rebased = run.audit.last("plan")

@@ -100,7 +100,7 @@ def _drawn(
 ) -> list[Rollout]:
     """The roll-outs of the step after `done` steps."""
     config = run.config
-    prepare_device(weight_bytes(config.model))
+    prepare_device(weight_bytes(config.model), config.kernels)
     tokenizer = inputs.encoder.tokenizer
     if state is None:
         model = TrainState.fresh(config, None, SINGLE, tokenizer)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazarus_train.errors import ForeignCheckpoint
+from lazarus_train.kernels import kernel_promise
 from lazarus_train.preflight.inputs import RunInputs, check_run
 from lazarus_train.run_dir.checkpoint import State, checkpoints, read_state
 from lazarus_train.run_dir.links import How, Link
@@ -80,6 +81,9 @@ def _walk(run: RunEvidence, checkpoint: Path, replay: int) -> Iterator[Link]:
         "environment",
         f"{run.members['platform']}, {run.members['device']}: versions and machine match the chain",
     )
+    promise = kernel_promise(run.members["policy"])
+    if promise is not None:
+        yield Link("kernels", promise, How.COMPARED)
     finished = is_finished(run, inputs)
     if is_newest:
         yield from _whole_run(run, state, inputs, finished)

@@ -111,7 +111,7 @@ def _written_again(run: RunEvidence, sealed: Sealed, state: State, inputs: RunIn
         return Link(
             "final", f"{bound_files}; not merged again: the weights of the first model are missing", How.NOT_CHECKED
         )
-    prepare_device(weight_bytes(run.config.model))
+    prepare_device(weight_bytes(run.config.model), run.config.kernels)
     tokenizer = inputs.encoder.tokenizer
     head = make_objective(run.config.objective).sequence_head(inputs.dataset, tokenizer)
     with tempfile.TemporaryDirectory() as name:

@@ -13,6 +13,7 @@ from lazarus_cli.recipes.stage import Context, Inputs, Reads, Stage, StageSettin
 from lazarus_cli.recipes.stages.plan import source_files
 from lazarus_core.canonical import canonical_digest
 from lazarus_train import StepReport, TrainConfig, Watcher, train
+from lazarus_train.callbacks import LoggerName, telling
 
 _FIELDS = ("prompt_field", "completion_field", "messages_field", "text_field", "label_field")
 """Settings that the lengths of the plan decide."""
@@ -29,6 +30,8 @@ class TrainingSettings(StageSettings, frozen=True):
     """Plan to follow; the data are those that its lengths were measured on."""
     eval_data: Annotated[dict[str, str], Reads("rows")] = Field(default_factory=dict)
     """Held-out rows by name: losses are measured before the first step and after the last."""
+    log_to: tuple[LoggerName, ...] = ()
+    """Send the figures to tensorboard, wandb or both as well. They do not change what the stage makes."""
 
 
 class TrainingStage(Stage[Any]):
@@ -66,7 +69,8 @@ class TrainingStage(Stage[Any]):
             template=lengths.template,
             **{field: getattr(lengths, field) for field in names.values()},
         )
-        train(config, watcher=_watcher(context))
+        with telling(_watcher(context), settings.log_to, config) as watcher:
+            train(config, watcher=watcher, time_box=context.time_box)
 
     def paths(self, folder: Path, part: str = "") -> tuple[Path, ...]:
         """The trained model."""

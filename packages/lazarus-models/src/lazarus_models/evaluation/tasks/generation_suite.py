@@ -8,21 +8,24 @@
     regex = "(?i)paris"               # found in the answer, in at most a second
     max_repetition = 0.5              # largest share of repeated 4-grams of words
 
-| metric | definition | baseline: empty answers |
+| metric | definition | baseline |
 |---|---|---|
-| `passed` | share of prompts whose checks all pass | the same |
-| `contains`, `excludes`, `regex`, `repetition_ok` | share of the prompts with such a check that pass it | the same |
-| `repetition` | mean share of 4-grams of words that occurred before in the answer | 0 |
-| `distinct_1`, `distinct_2` | mean share of different words, and of different pairs of words, in an answer | 0 |
+| `passed` | share of prompts whose checks all pass | empty answers |
+| `contains`, `excludes`, `regex`, `repetition_ok` | share of the prompts with such a check that pass it | empty answers |
+| `repetition` | mean share of 4-grams of words that occurred before in the answer | shuffled words |
+| `distinct_1`, `distinct_2` | mean share of different words, and of different pairs of words, in an answer | shuffled words |
 | `end_of_text` | share of answers that the model ended itself | a model that draws every token with equal probability |
+
+Shuffled words are those of all answers in random order, in answers of the same lengths. Answers without a 4-gram, a word or a pair
+do not count in `repetition`, `distinct_1` and `distinct_2`.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lazarus_core.settings import read_settings
@@ -31,13 +34,14 @@ from lazarus_models.errors import EvaluationError
 from lazarus_models.evaluation.answers import Asked, PromptStyle, answers_to, random_end
 from lazarus_models.evaluation.data import BAD_ROW, sampled
 from lazarus_models.evaluation.patterns import compiled, is_found
-from lazarus_models.evaluation.task import Item, Metric, Subject, Task, TaskResult, TaskSettings
+from lazarus_models.evaluation.task import Better, Item, Metric, Subject, Task, TaskResult, TaskSettings
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_tokenkit import Message
 
 GRAM = 4
 """Words of the n-grams whose repetition is measured."""
 MAX_PROMPTS = 100_000
+MEASURES: Mapping[str, Better] = {"repetition": "lower", "distinct_1": "higher", "distinct_2": "higher"}
 CHECKS = ("contains", "excludes", "regex", "repetition_ok")
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -128,14 +132,19 @@ def run_suite(subject: Subject, settings: SuiteSettings) -> TaskResult:
     ]
     empty = [_values(each, "", settings) for each in prompts]
     ends = random_end(subject.model, settings.max_new_tokens)
-    present = [name for name in ("passed", *CHECKS) if any(name in each.values for each in items)]
-    metrics = [Metric(name, "proportion", "higher", _mean(empty, name), "empty answer") for name in present]
-    metrics += [
-        Metric("repetition", "mean", "lower", 0.0, "empty answer"),
-        Metric("distinct_1", "mean", "higher", 0.0, "empty answer"),
-        Metric("distinct_2", "mean", "higher", 0.0, "empty answer"),
-        Metric("end_of_text", "proportion", "higher", ends, "random"),
+    present = {name for each in items for name in each.values}
+    metrics = [
+        Metric(name, "proportion", "higher", _mean(empty, name), "empty answer")
+        for name in ("passed", *CHECKS)
+        if name in present
     ]
+    shuffled = [_measured(text) for text in shuffled_words([answer.text for answer in answers], settings.seed)]
+    metrics += [
+        Metric(name, "mean", better, _mean(shuffled, name), "random")
+        for name, better in MEASURES.items()
+        if name in present
+    ]
+    metrics.append(Metric("end_of_text", "proportion", "higher", ends, "random"))
     return TaskResult(metrics, items, "prompts")
 
 
@@ -190,14 +199,34 @@ def _grams(text: str, n: int) -> list[tuple[str, ...]]:
     return list(zip(*(words[start:] for start in range(n)), strict=False))
 
 
+def shuffled_words(texts: Sequence[str], seed: int) -> list[str]:
+    """Texts of the same numbers of words, with the words of all texts in random order.
+
+    Args:
+        texts: The texts.
+        seed: Random seed of the order.
+    """
+    split = [text.split() for text in texts]
+    words = [word for each in split for word in each]
+    order = iter(cast("list[int]", np.random.default_rng(seed).permutation(len(words)).tolist()))
+    return [" ".join(words[next(order)] for _ in each) for each in split]
+
+
 def _values(prompt: SuitePrompt, text: str, settings: SuiteSettings) -> dict[str, tuple[float, float]]:
     checks = _checks(prompt, text, settings)
-    repeated = repetition(text)
     if checks:
         checks["passed"] = all(checks.values())
-    measured = {"repetition": repeated, "distinct_1": distinct(text, 1), "distinct_2": distinct(text, 2)}
-    assert all(map(isfinite, measured.values()))
-    return {name: (float(value), 1.0) for name, value in (checks | measured).items()}
+    return {name: (float(passes), 1.0) for name, passes in checks.items()} | _measured(text)
+
+
+def _measured(text: str) -> dict[str, tuple[float, float]]:
+    """The measures of a text that has n-grams of their sizes."""
+    found = {
+        "repetition": (GRAM, repetition(text)),
+        "distinct_1": (1, distinct(text, 1)),
+        "distinct_2": (2, distinct(text, 2)),
+    }
+    return {name: (value, 1.0) for name, (size, value) in found.items() if len(text.split()) >= size}
 
 
 def _checks(prompt: SuitePrompt, text: str, settings: SuiteSettings) -> dict[str, bool]:

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lazarus_models.evaluation.data import row_ids, rows_of, sampled
-from lazarus_models.evaluation.log_likelihoods import encode_pair, likelihoods
+from lazarus_models.evaluation.log_likelihoods import encode_answer, encode_pair, likelihoods
 from lazarus_models.evaluation.task import BaselineKind, Item, Metric, Subject, Task, TaskResult, TaskSettings
 from lazarus_models.evaluation.tasks.choice_forms import Form, Question, form_of, question_of
 from lazarus_models.loading.loaded_model import LoadedModel
@@ -31,6 +31,8 @@ class ChoiceSettings(TaskSettings, frozen=True):
     kind: Literal["choice"] = "choice"
     form: Form = "auto"
     """Form of the rows; `auto` takes the form of the first row."""
+    prompt_style: Literal["raw", "chat"] = "raw"
+    """`raw` continues the question; `chat` makes it a message of the chat template, and the choice its answer, without `delimiter`."""
     delimiter: Annotated[str, Field(max_length=100)] = " "
     """Text between question and choice in the form `generic`."""
 
@@ -49,7 +51,7 @@ def score_choices(subject: Subject, settings: ChoiceSettings) -> TaskResult:
     items: list[Item] = []
     cut = 0
     for number, question in enumerate(questions, 1):
-        item, is_cut = score_question(subject.model, question)
+        item, is_cut = score_question(subject.model, question, settings.prompt_style)
         items.append(item)
         cut += is_cut
         subject.on_progress(number, len(questions))
@@ -71,24 +73,26 @@ def read_questions(settings: ChoiceSettings) -> list[Question]:
     return sampled(questions, settings)
 
 
-def score_question(lm: LoadedModel, question: Question) -> tuple[Item, bool]:
+def score_question(lm: LoadedModel, question: Question, style: Literal["raw", "chat"] = "raw") -> tuple[Item, bool]:
     """Scores the choices of a question.
 
     Args:
         lm: The model.
         question: The question.
+        style: Form of the prompt.
 
     Returns:
         The item, and whether its context was truncated.
     """
     pairs = [
-        encode_pair(lm, question.context, question.delimiter + choice, question.place) for choice in question.choices
+        encode_answer(lm, question.context, choice, question.place)
+        if style == "chat"
+        else encode_pair(lm, question.context, question.delimiter + choice, question.place)
+        for choice in question.choices
     ]
     found = likelihoods(lm, pairs)
     logprobs = [each.logprob for each in found]
-    characters = [logprob / len(choice) for logprob, choice in zip(logprobs, question.choices, strict=True)]
-    in_bytes = [logprob / len(choice.encode()) for logprob, choice in zip(logprobs, question.choices, strict=True)]
-    taken = {name: _first_best(of) for name, of in zip(METRICS, (logprobs, characters, in_bytes), strict=True)}
+    taken = taken_choices(logprobs, question.choices)
     details = {"gold": question.gold, "logprobs": logprobs, "tokens": [each.tokens for each in found], **taken}
     values = {name: (float(place == question.gold), 1.0) for name, place in taken.items()}
     return Item(question.id, values, details), any(each.is_cut for each in pairs)
@@ -99,6 +103,21 @@ def guess(questions: Sequence[Question]) -> tuple[float, BaselineKind]:
     random = sum(1 / len(each.choices) for each in questions) / len(questions)
     majority = max(Counter(each.gold for each in questions).values()) / len(questions)
     return (majority, "majority") if majority > random else (random, "random")
+
+
+def taken_choices(logprobs: Sequence[float], choices: Sequence[str]) -> dict[str, int]:
+    """The place of the choice that each metric takes.
+
+    >>> taken_choices([-6.0, -10.0, -11.5], ["ab", "abcdefgh", "ééééé"])
+    {'acc': 0, 'acc_norm': 1, 'acc_bytes': 2}
+
+    Args:
+        logprobs: Log-probability of each choice.
+        choices: Their texts, without the delimiter.
+    """
+    characters = [logprob / len(choice) for logprob, choice in zip(logprobs, choices, strict=True)]
+    in_bytes = [logprob / len(choice.encode()) for logprob, choice in zip(logprobs, choices, strict=True)]
+    return {name: _first_best(of) for name, of in zip(METRICS, (logprobs, characters, in_bytes), strict=True)}
 
 
 def _first_best(values: Sequence[float]) -> int:

@@ -28,7 +28,7 @@ from lazarus_train.objectives.policy.base import PolicyObjective, PolicySettings
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.rollouts.advantages import Advantage, Scored
 from lazarus_train.rollouts.collect import Asked, Collector, Lines
-from lazarus_train.rollouts.groups import figures, groups_of, is_useful, trained_of
+from lazarus_train.rollouts.groups import divide, figures, groups_of, is_useful, trained_of
 from lazarus_train.rollouts.record import Rollout, digest_of
 from lazarus_train.rollouts.signal import SignalHistory, order_by_signal
 
@@ -119,7 +119,13 @@ class OnPolicy:
         drawn = time.perf_counter()
         settings = self.settings
         trained = trained_of(rollouts, alone=settings.needs_value, only_useful=settings.replace_flat)
-        updates = [self._update(members, lines) for members in self._divided(trained, step.index)]
+        divided = divide(
+            trained,
+            settings.updates_per_pass,
+            step_seed(self.seed, step.index, "updates"),
+            splits_groups=settings.needs_value,
+        )
+        updates = [self._update(members, lines) for members in divided]
         metrics = figures(rollouts, is_control=self.settings.is_control) | self._survey_figures(updates)
         per_update = self._advantages(updates)
         found: list[Gradients] = []
@@ -214,18 +220,6 @@ class OnPolicy:
             has_signal=is_useful(group),
             tokens=sum(each.length for each in group),
         )
-
-    def _divided(self, trained: Sequence[Rollout], step: int) -> list[list[Rollout]]:
-        """The roll-outs of each update of a pass. Groups stay together, except where there are fewer groups than updates."""
-        groups = [list(group) for group in groups_of(trained)]
-        parts = self.settings.updates_per_pass
-        if parts == 1 or not groups:
-            return [list(trained)] if trained else []
-        random.Random(step_seed(self.seed, step, "updates")).shuffle(groups)
-        if len(groups) < parts and self.settings.needs_value:
-            groups = [[each] for group in groups for each in group]
-        shares = [groups[part::parts] for part in range(min(parts, len(groups)))]
-        return [[each for group in share for each in group] for share in shares]
 
     def _update(self, members: list[Rollout], lines: Mapping[tuple[int, int], Lines]) -> Update:
         weights = self.objective.token_weights([each.length for each in members])

@@ -52,6 +52,9 @@ class PolicySettings(ObjectiveSettings, frozen=True):
     prompt."""
     turns: PositiveInt = 16
     """Most answers of the model in an environment."""
+    unfinished: Literal["skip", "score"] = "skip"
+    """Episodes that have not ended after `turns` answers or at the environment's own limit: `skip` trains nothing on them, as on
+    answers that are cut; `score` trains on the rewards so far, so that a model cannot avoid a loss by never ending."""
     prompts_per_step: PositiveInt | None = None
     """Prompts of a step that are answered; `choose` says which. Default: all."""
     choose: Literal["plan", "signal"] = "plan"
@@ -86,6 +89,8 @@ class PolicySettings(ObjectiveSettings, frozen=True):
     def _every_setting_has_an_effect(self) -> PolicySettings:
         if (self.reward is None) == (self.environment is None):
             raise ValueError("give `reward`, or an `environment` that gives rewards; not both")
+        if self.unfinished != "skip" and self.environment is None:
+            raise ValueError("`unfinished` has no effect without `environment`")
         if self.overlong_buffer > self.max_new_tokens:
             raise ValueError("`overlong_buffer` is above `max_new_tokens`")
         if self.reference != "copy" and not self.beta:
@@ -204,6 +209,7 @@ class PolicyObjective(Objective[Any]):
             batch_texts=settings.batch_texts,
             overlong_buffer=0 if is_greedy else settings.overlong_buffer,
             turns=settings.turns,
+            scores_unfinished=settings.unfinished == "score",
         )
         reward = None if settings.reward is None else load_reward(settings.reward)
         maker = None if settings.environment is None else environment_maker(settings.environment)

@@ -18,7 +18,7 @@ from lazarus_train.objectives.policy.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lazarus_models.backend import mx
     from lazarus_train.data.batches import Batch
@@ -141,12 +141,23 @@ class PpoObjective(PolicyObjective):
             batch: Rows of prompts with answers, with advantages, returns, old values and old log-probabilities in
                 `random_inputs`.
         """
-        from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import log_probabilities_and_values
+
+        now, value = log_probabilities_and_values(model, batch, self.settings.temperature)
+        return self.loss_of(now, value, batch.random_inputs)
+
+    def loss_of(self, now: mx.array, value: mx.array, inputs: Mapping[str, mx.array]) -> tuple[mx.array, Metrics]:
+        """Loss and metrics from log-probabilities and values, summed with the weights of `token_weights`.
+
+        Args:
+            now: Log-probability of every drawn token, (L,).
+            value: Value before every drawn token, (L,).
+            inputs: Advantages, returns, old values, old log-probabilities and weights, each (L,).
+        """
+        from lazarus_models.backend import mx
         from lazarus_train.objectives.policy.losses import clipped_loss, value_loss
 
-        settings, inputs = self.settings, batch.random_inputs
-        now, value = log_probabilities_and_values(model, batch, settings.temperature)
+        settings = self.settings
         found = clipped_loss(now - inputs[OLD], inputs[ADVANTAGE], settings.clip_low, settings.clip_high)
         of_value = value_loss(value, inputs[OLD_VALUE], inputs[RETURN], settings.value_clip)
         weight, share = inputs[WEIGHT], inputs[SHARE]
