@@ -103,6 +103,7 @@ def make_inputs(folder: Path) -> None:
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
     replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]
     (folder / "replies.jsonl").write_text("".join(replies), "utf-8")
+    (folder / "remote.toml").write_text('title = "a recipe"\n', "utf-8")
     (folder / "recipe/.lazarus").mkdir(parents=True)
     (folder / "recipe/.lazarus/rows.begun").write_text("sha256:0\n", "utf-8")
     (folder / "folder").mkdir()
@@ -124,7 +125,20 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 
 FREE = frozenset(
     {"text", "prompt", "system", "search", "stop", "special", "sample_prompts", "api_key", "kinds", "names"}
-    | {"place", "id_field", "languages", "track", "criterion", "source", "target"}
+    | {
+        "place",
+        "host",
+        "folder",
+        "tmux",
+        "program",
+        "results",
+        "id_field",
+        "languages",
+        "track",
+        "criterion",
+        "source",
+        "target",
+    }
 )
 """Texts that any word can be."""
 ACCEPTED: dict[tuple[str, str], frozenset[str] | None] = {

@@ -119,7 +119,7 @@ NAMED = {
     ("report", "folder"): "recipe",
     ("run", "recipe"): "recipe.toml",
     ("lock", "recipe"): "recipe.toml",
-    ("remote", "recipe"): "notes.txt",
+    ("remote", "recipe"): "remote.toml",
     ("remote", "host"): "gpu1",
     ("backup", "source"): "run",
     ("restore", "source"): "copy",

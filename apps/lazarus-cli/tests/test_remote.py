@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from lazarus_cli.operations.errors import OperationError
 from lazarus_cli.operations.remote import STEPS, RemoteRecipe, check_remote, remote_commands
 
+RECIPE = Path(__file__).parents[3] / "pyproject.toml"
+"""Any TOML file."""
 STAND_IN = """#!/bin/sh
 # As ssh: runs the last word by a shell in the home folder of the "remote" machine.
 echo "ssh $*" >> "$HOME_THERE/../calls"
@@ -93,6 +95,10 @@ def test_yes_sets_up_and_starts_and_each_step_runs_alone(machine: Path, lazarus)
     assert lazarus(*words, "--step", "stop", "--yes")[0] == 0
     assert lazarus(*words, "--step", "fetch", "--yes", "-o", "results")[0] == 0
     assert (machine / "here/results/done.toml").is_file()
+    code, _, err = lazarus(*words, "--step", "fetch", "--yes", "-o", "results")
+    assert code == 2 and "LC-E290" in err, "it has files, and none of a recipe"
+    (machine / "here/results/lazarus.lock").write_text("{}")
+    assert lazarus(*words, "--step", "fetch", "--yes", "-o", "results")[0] == 0
     calls = (machine / "calls").read_text()
     assert "tmux new-session -d -s night lazarus run 'my recipe.toml' -o out 2>&1 | tee -a lazarus.log" in calls
     assert "tmux send-keys -t =night: C-c" in calls and "hf_secret" not in calls
@@ -125,7 +131,7 @@ def test_what_could_become_an_option_or_another_command_is_refused(machine: Path
 
 @given(st.text("ab $`'\"\\;&|*<>é-", min_size=1, max_size=12), st.sampled_from(STEPS))
 def test_the_remote_shell_sees_every_folder_as_one_word(folder: str, step):
-    asked = RemoteRecipe(Path(__file__), "gpu1", folder, "s", (), ("lazarus",), Path("out"))
+    asked = RemoteRecipe(RECIPE, "gpu1", folder, "s", (), ("lazarus",), Path("out"))
     try:
         check_remote(asked)
     except OperationError:

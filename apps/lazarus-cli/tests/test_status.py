@@ -101,3 +101,16 @@ def test_what_is_no_folder_is_refused(world: Path, lazarus):
     for path in ("nix", "data.jsonl"):
         code, _, err = lazarus("status", path)
         assert code == 2 and "LC-E270" in err and len(err.splitlines()) == 1
+
+
+def test_a_recipe_shows_its_finished_stages_and_whether_it_runs(world: Path, lazarus):
+    (world / "recipe/.lazarus").mkdir(parents=True)
+    for name in ("corpus.json", "plan.json", "digests.json", "pretrain.begun"):
+        (world / "recipe/.lazarus" / name).write_text("{}")
+    with (world / "recipe/.lazarus/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        [recipe] = of_kind(lazarus("status", "recipe", "--json")[1], "recipe")
+        assert recipe["content"] == "running, 2 stages done"
+    (world / "recipe/lazarus.lock").write_text("{}")
+    [recipe] = of_kind(lazarus("status", "recipe", "--json")[1], "recipe")
+    assert (recipe["content"], recipe["problem"]) == ("2 stages done", None)

@@ -13,7 +13,7 @@ import commands
 from lazarus_models.composition import PRESETS, preset
 from lazarus_plan import load_plan
 from lazarus_train import OptimizerSettings, train
-from lazarus_train.engine.memory import StepShape
+from lazarus_train.engine.resources.memory import StepShape
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.tune.budget import (

@@ -13,9 +13,9 @@ from lazarus_models.backend import mx
 from lazarus_train import OptimizerSettings, Watcher, train
 from lazarus_train.callbacks.reports import MemoryEstimate
 from lazarus_train.devices import device_policy, weight_bytes
-from lazarus_train.engine import memory
 from lazarus_train.engine import setup as run_setup
-from lazarus_train.engine.memory import StepShape, cgroup_limits, estimate_memory, fitting_rows, memory_limit
+from lazarus_train.engine.resources import memory
+from lazarus_train.engine.resources.memory import StepShape, cgroup_limits, estimate_memory, fitting_rows, memory_limit
 from lazarus_train.errors import SetupError
 from suite import FAMILIES, share, thinned
 
@@ -29,7 +29,7 @@ from lazarus_train.config import TrainConfig
 from lazarus_train.devices import prepare_device
 from lazarus_train.devices import weight_bytes
 from lazarus_train.engine.state import TrainState
-from lazarus_train.engine.memory import StepShape, estimate_memory
+from lazarus_train.engine.resources.memory import StepShape, estimate_memory
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients

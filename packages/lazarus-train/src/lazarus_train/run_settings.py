@@ -103,6 +103,8 @@ class RunSettings(TrainConfig):
     Default: no limit."""
     log_to: tuple[LoggerName, ...] = ()
     """Send the figures to tensorboard, wandb or both as well."""
+    profile: PositiveInt | None = None
+    """Steps to profile, after the first one: where their time and memory go. Default: none; 10 without a number."""
 
     control: bool = False
     """Train a second run with random rewards into the folder `control` of this run, to compare their curves."""

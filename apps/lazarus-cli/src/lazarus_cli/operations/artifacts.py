@@ -16,8 +16,8 @@ from lazarus_train.run_dir import is_run
 
 JSON = dict[str, Any]
 RUN, RECIPE, CORPUS, PLAN, MODEL, TOKENIZER = "run", "recipe", "corpus", "plan", "model", "tokenizer"
-RECIPE_LOCK = "lazarus.lock"
-"""File of a recipe's folder."""
+RECIPE_LOCK, RECIPE_STATE = "lazarus.lock", ".lazarus"
+"""Lock of a finished recipe, and the folder with the records of its stages."""
 MAX_FOLDERS = 100_000
 """Largest number of folders that a search enters."""
 MAX_DEPTH = 16
@@ -42,7 +42,7 @@ def kind_of(path: Path) -> str | None:
     """What a folder is; None if it is no artifact."""
     if is_run(path):
         return RUN
-    if (path / RECIPE_LOCK).is_file():
+    if (path / RECIPE_LOCK).is_file() or (path / RECIPE_STATE / "lock").is_file():
         return RECIPE
     if _members(path / "metadata.json").get("plan_format_version") is not None:
         return PLAN

@@ -1,11 +1,10 @@
 """What a corpus, a plan, a model, a tokenizer or a recipe has, in some words, and what a quick check finds wrong."""
 
-import tomllib
+import fcntl
 from pathlib import Path
 from typing import Any, cast
 
-from lazarus_cli.operations.artifacts import CORPUS, MAX_BYTES, MODEL, PLAN, RECIPE, RECIPE_LOCK
-from lazarus_core.bounded import read_bytes
+from lazarus_cli.operations.artifacts import CORPUS, MAX_BYTES, MODEL, PLAN, RECIPE, RECIPE_LOCK, RECIPE_STATE
 from lazarus_core.errors import LazarusError
 from lazarus_core.strict_json import read_object
 
@@ -54,6 +53,20 @@ def _model(path: Path) -> tuple[str, str | None]:
 
 
 def _recipe(path: Path) -> tuple[str, str | None]:
-    content = tomllib.loads(read_bytes(path / RECIPE_LOCK, MAX_BYTES).decode())
-    stages = content.get("stages", content.get("stage", ()))
-    return f"{len(stages)} stages" if stages else "", None
+    """Finished stages, and whether a process runs the recipe. Its lock is tried and released at once."""
+    state = path / RECIPE_STATE
+    done = [each for each in state.glob("*.json") if each.name != "digests.json"]
+    if (path / RECIPE_LOCK).is_file():
+        read_object(path / RECIPE_LOCK, max_bytes=MAX_BYTES)
+    return f"{'running, ' if _is_held(state / 'lock') else ''}{len(done)} stages done", None
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock yet, or a disk without locks
+        return False
+    return False

@@ -1,7 +1,7 @@
 """Errors of operations.
 
 LazarusError
-└── OperationError    an artifact, a copy or a remote place cannot be used     exit 2, LC-E270 to LC-E319
+└── OperationError    an artifact, a copy or a remote place cannot be used     exit 2, LC-E270 to LC-E291
     └── CopyDiffers   a copy differs from its list of digests                   exit 1
 """
 

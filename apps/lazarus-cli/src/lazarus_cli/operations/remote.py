@@ -9,14 +9,19 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from lazarus_cli.operations.artifacts import RECIPE, kind_of
 from lazarus_cli.operations.errors import OperationError
+from lazarus_core.bounded import read_bytes
 from lazarus_core.console import say, show, show_line
+from lazarus_core.errors import LazarusError
+from lazarus_core.outputs import check_folder
 from lazarus_core.reasons import absent_or
 
 Step = Literal["setup", "start", "watch", "stop", "fetch"]
@@ -24,6 +29,8 @@ STEPS: tuple[Step, ...] = ("setup", "start", "watch", "stop", "fetch")
 _HOST = re.compile(r"([A-Za-z0-9_][\w.-]{0,63}@)?[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _NAME = re.compile(r"[A-Za-z0-9_][\w-]{0,63}")  # tmux gives `.` and `:` a meaning
 _FOLDER = re.compile(r"[^\0\n\r]{1,1000}")
+MAX_RECIPE = 1 << 20
+"""Largest recipe in bytes."""
 OUTPUT, LOG = "out", "lazarus.log"
 """The recipe's folder and its log, in the folder on the remote machine."""
 
@@ -58,13 +65,13 @@ def remote(
     ] = None,
     tmux: Annotated[str | None, typer.Option("--tmux", help="Session of tmux [default: the recipe's name].")] = None,
     files: Annotated[
-        list[Path] | None, typer.Option("--files", help="More files or folders that the recipe needs.")
+        list[str] | None, typer.Option("--files", help="More files or folders that the recipe needs.")
     ] = None,
     program: Annotated[
         str, typer.Option("--program", help="How lazarus is started there, such as 'uv run lazarus'.")
     ] = "lazarus",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the results [default: the recipe's name].")
+    results: Annotated[
+        str | None, typer.Option("-o", "--output", help="Folder for the results [default: the recipe's name].")
     ] = None,
     step: Annotated[
         Step | None,
@@ -91,9 +98,9 @@ def remote(
             host,
             folder or f"lazarus/{name}",
             tmux or (name if _NAME.fullmatch(name) else "lazarus"),
-            tuple(files or ()),
+            tuple(map(Path, files or ())),
             tuple(_words(program)),
-            output or Path(name),
+            Path(results or name),
         )
     )
     chosen = STEPS if step is None else (step,)
@@ -121,6 +128,14 @@ def check_remote(asked: RemoteRecipe) -> RemoteRecipe:
     for path in (asked.recipe, *asked.files):
         if not path.exists() or (path == asked.recipe and not path.is_file()):
             raise OperationError(f"{absent_or(path, 'is no file')}: correct the path", "LC-E290")
+    try:
+        content = tomllib.loads(read_bytes(asked.recipe, MAX_RECIPE).decode())
+    except UnicodeDecodeError as error:
+        raise OperationError(f"{asked.recipe} is no text in UTF-8: give the recipe", "LC-E290") from error
+    except (LazarusError, ValueError) as error:
+        raise OperationError(f"{asked.recipe} is no TOML file: {error}; give the recipe", "LC-E290") from error
+    if not content:
+        raise OperationError(f"{asked.recipe} is empty: give the recipe", "LC-E290")
     if not _HOST.fullmatch(asked.host):
         raise OperationError(
             f"host {asked.host[:80]!r} is not HOST or USER@HOST: set other things in ~/.ssh/config", "LC-E290"
@@ -182,7 +197,8 @@ def run_steps(asked: RemoteRecipe, steps: Sequence[Step]) -> None:
             if shutil.which(words[0]) is None:
                 raise OperationError(f"{words[0]} is not installed here: install it", "LC-E291")
             say(shlex.join(words))
-            if words[0] == "rsync" and step == "fetch":
+            if step == "fetch":
+                _check_results(asked.output)
                 asked.output.mkdir(parents=True, exist_ok=True)
             code = subprocess.run(words, check=False).returncode
             if code:
@@ -190,6 +206,12 @@ def run_steps(asked: RemoteRecipe, steps: Sequence[Step]) -> None:
                     f"{step}: the command ended with {code}: {shlex.join(words)[:600]}; correct the problem that it named",
                     "LC-E291",
                 )
+
+
+def _check_results(path: Path) -> None:
+    """Refuses a folder with other files than those of a recipe, which rsync would mix or replace."""
+    if kind_of(path) != RECIPE:
+        check_folder(path, "the results", code="LC-E290")
 
 
 def _ssh(asked: RemoteRecipe, *commands: Sequence[str], inside: bool = False) -> list[str]:

@@ -63,7 +63,7 @@ _HEADINGS = {
     "Objective": ("objective", "neftune_alpha", "control"),
     "Evaluation": ("eval_data", "eval_every", "sample_prompts", "sample_images", "early_stop"),
     "Checkpoints": ("save_every", "keep_checkpoints", "resume"),
-    "Output": ("output", "log_to"),
+    "Output": ("output", "log_to", "profile"),
 }
 """Settings and tables of settings under each heading of the help; a setting of its own goes before its table."""
 PLANNING, FRESH = "With --build-plan: ", "For random weights: "
@@ -110,7 +110,7 @@ def shared_options() -> list[Option]:
         *_named_in("optimizer", "weight_decay", "max_grad_norm"),
         *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "tf32", "fast_nondeterministic"),
         *_named("recomputes", "micro_rows", "seed"),
-        *_named("eval_data", "eval_every", "sample_prompts", "sample_images", "log_to"),
+        *_named("eval_data", "eval_every", "sample_prompts", "sample_images", "log_to", "profile"),
         *_named("run_for", "stop_at"),
         Option(
             ("early_stop", "patience"),

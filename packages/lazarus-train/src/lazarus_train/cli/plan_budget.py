@@ -75,7 +75,7 @@ def plan_budget(
     """
     from lazarus_core.errors import reworded
     from lazarus_train.config import OptimizerSettings
-    from lazarus_train.engine.memory import StepShape, memory_limit
+    from lazarus_train.engine.resources.memory import StepShape, memory_limit
     from lazarus_train.tune.budget import Budget, disk_of, memory_of
     from lazarus_train.tune.shapes import count_parameters
 

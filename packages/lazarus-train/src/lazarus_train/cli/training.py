@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.cli_app import Deferred
+from lazarus_core.cli_app import Deferred, bare_option
 from lazarus_core.console import duration, say, show
+from lazarus_train.callbacks.profiling import DEFAULT_STEPS
 from lazarus_train.cli.dependent_settings import complete
 from lazarus_train.cli.training_commands import OBJECTIVE, Command
 
@@ -37,9 +38,10 @@ def deferred(command: Command) -> Deferred:
 
 def _function(command: Command) -> Any:
     """A function whose parameters are the options of a command; `objective` has its kind as an argument too."""
+    bare = bare_option("--profile", str(DEFAULT_STEPS))
     function = _settings_command(command).function()
     if command is not OBJECTIVE:
-        return function
+        return bare(function)
 
     def run(kind: str, **given: Any) -> None:
         _settings_command(replace(command, kinds=(kind,))).function()(**given)
@@ -52,7 +54,7 @@ def _function(command: Command) -> Any:
     parameters = [kind, *inspect.signature(function).parameters.values()]
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess] (typer reads it)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
+    return bare(run)
 
 
 def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
@@ -121,6 +123,7 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     """
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
+    from lazarus_train.callbacks.profiling import PROFILE, TRACE, Profiler, profile_table
     from lazarus_train.cli.figures import Figures, box_as_json, result_as_json
     from lazarus_train.cli.option_names import name_options
     from lazarus_train.cli.progress import watching
@@ -152,12 +155,13 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     if box is not None:
         say(f"time box: ends before {box.end:%Y-%m-%d %H:%M:%S}, in {duration(box.left_s)}")
     figures = Figures()
+    profiler = Profiler(settings.profile or 0)
     try:
         with (
             watching(config, is_shown=processes.is_first, figures=figures) as watcher,
             telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
         ):
-            result = train(config, resume=resume, watcher=teller, time_box=box)
+            result = train(config, resume=resume, watcher=teller, time_box=box, profiler=profiler)
         if settings.control:
             _control(config, resume, box)
     except TimeIsUp as ended:
@@ -170,6 +174,11 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
         return
     if not processes.is_first:
         return
+    if profiler.is_wanted:
+        for line in profile_table(profiler.report()):
+            say(line)
+        if profiler.steps:
+            say(f"wrote {config.output / PROFILE} and {TRACE}, which opens in https://ui.perfetto.dev")
     say(f"{result.steps} of {result.plan_steps} steps of the plan")
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_train.callbacks.base import Watcher
+from lazarus_train.callbacks.profiling import OFF, Profiler
 from lazarus_train.config import TrainConfig
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.data.dataset import field_names, read_dataset
@@ -14,11 +15,12 @@ from lazarus_train.devices import device_policy, weight_bytes
 from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.evaluation import HeldOutData, plan_held_out
 from lazarus_train.engine.evaluator import EvalSet, Evaluator, is_due
-from lazarus_train.engine.gradients import CompiledGradients, GradientFn, LossGradients
+from lazarus_train.engine.gradients import CompiledGradients, GradientFn, LossFn, LossGradients
 from lazarus_train.engine.loss import BatchMaker, Statistics, make_loss_fn
-from lazarus_train.engine.memory import StepShape, fitting_rows
 from lazarus_train.engine.policy.on_policy import OnPolicy, policy_of
 from lazarus_train.engine.references import Binder
+from lazarus_train.engine.resources.memory import StepShape, fitting_rows
+from lazarus_train.engine.resources.profiling import ProfiledGradients
 from lazarus_train.engine.samples.sample_generations import prepare
 from lazarus_train.engine.samples.sample_images import check_drawing
 from lazarus_train.engine.state import TrainState
@@ -52,6 +54,7 @@ class Setup:
         watcher: Callbacks.
         processes: The processes of the run.
         last: Number of steps of the run.
+        profiler: Measures phases of the steps.
     """
 
     config: TrainConfig
@@ -63,9 +66,17 @@ class Setup:
     watcher: Watcher
     processes: ProcessGroup
     last: int
+    profiler: Profiler = OFF
 
     @classmethod
-    def of(cls, config: TrainConfig, inputs: RunInputs, watcher: Watcher, processes: ProcessGroup) -> "Setup":
+    def of(
+        cls,
+        config: TrainConfig,
+        inputs: RunInputs,
+        watcher: Watcher,
+        processes: ProcessGroup,
+        profiler: Profiler = OFF,
+    ) -> "Setup":
         """Reads the held-out data, and determines the head and the number of steps.
 
         Args:
@@ -73,6 +84,7 @@ class Setup:
             inputs: Plan and training data.
             watcher: Callbacks.
             processes: The processes of the run.
+            profiler: Measures phases of the steps.
         """
         objective, tokenizer = make_objective(config.objective), inputs.encoder.tokenizer
         held_out: dict[str, HeldOutData] = {}
@@ -89,6 +101,7 @@ class Setup:
             watcher=watcher,
             processes=processes,
             last=min(len(inputs.plan), config.max_steps or len(inputs.plan)),
+            profiler=profiler,
         )
 
 
@@ -228,7 +241,7 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
     replicas = Replicas(state.lm.model, config.threads_of(policy.threads))
     compiles = policy.compiles and plan.metadata.config.mode == "packed" and replicas.threads == 1
     batches = BatchMaker(objective, dataset, config, embedding_width(state.lm.model), replicas.threads)
-    gradients = _gradients(objective, state, mixed_precision=config.mixed_precision, compiles=compiles)
+    gradients = _gradients(objective, state, setup, compiles=compiles)
     return Run(
         setup=setup,
         base=base,
@@ -252,11 +265,18 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
     )
 
 
-def _gradients(objective: Objective[Any], state: TrainState, *, mixed_precision: bool, compiles: bool) -> GradientFn:
+def _gradients(objective: Objective[Any], state: TrainState, setup: Setup, *, compiles: bool) -> GradientFn:
     """The gradients of the run's loss function, compiled where the device and the objective allow it."""
-    loss_fn = make_loss_fn(objective, mixed_precision=mixed_precision)
-    gradients = LossGradients(loss_fn, objective.metrics)
-    return CompiledGradients(gradients, state.lm.model) if compiles and objective.is_static else gradients
+    loss_fn = make_loss_fn(objective, mixed_precision=setup.config.mixed_precision)
+
+    def make(loss_fn: LossFn) -> GradientFn:
+        gradients = LossGradients(loss_fn, objective.metrics)
+        is_compiled = compiles and objective.is_static
+        return CompiledGradients(gradients, state.lm.model) if is_compiled else gradients
+
+    if not setup.profiler.is_wanted:
+        return make(loss_fn)
+    return ProfiledGradients(make, loss_fn, setup.profiler, splits=not (compiles and objective.is_static))
 
 
 def _whole_step(objective: Objective[Any], state: TrainState, config: TrainConfig) -> WholeStep | None:

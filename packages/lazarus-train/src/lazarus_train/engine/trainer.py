@@ -3,10 +3,11 @@
 from lazarus_core.atomic import naming
 from lazarus_core.time_box import TimeBox
 from lazarus_train.callbacks.base import SILENT, Watcher
+from lazarus_train.callbacks.profiling import OFF, Profiler
 from lazarus_train.config import TrainConfig
 from lazarus_train.devices import kernel_warnings, prepare_device, weight_bytes
 from lazarus_train.distributed import init
-from lazarus_train.engine.memory import check_weights_fit
+from lazarus_train.engine.resources.memory import check_weights_fit
 from lazarus_train.engine.schedule import beyond_plan
 from lazarus_train.engine.setup import Setup, restore_run, start_run
 from lazarus_train.engine.time_box.pace import Pace
@@ -18,7 +19,12 @@ from lazarus_train.run_dir.resume import AUTO, check_checkpoint, find_checkpoint
 
 
 def train(
-    config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT, time_box: TimeBox | None = None
+    config: TrainConfig,
+    *,
+    resume: str = AUTO,
+    watcher: Watcher = SILENT,
+    time_box: TimeBox | None = None,
+    profiler: Profiler = OFF,
 ) -> RunResult:
     """Trains a model on a batch plan.
 
@@ -28,6 +34,8 @@ def train(
             starts and replaces an earlier run in the folder. A path continues from that checkpoint.
         watcher: Callbacks; they may stop the run. Each process of a run has its own.
         time_box: Limit on the time of this call. It changes neither weights nor the steps of the audit log. None sets no limit.
+        profiler: Measures where the time and the memory of some steps go, and writes it into the run's folder. The
+            weights are the same.
 
     Raises:
         CorruptPlan: The plan is inconsistent.
@@ -56,7 +64,7 @@ def train(
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):
         watcher.on_warning(f"warning: {line}")
-    setup = Setup.of(config, inputs, watcher, processes)
+    setup = Setup.of(config, inputs, watcher, processes, profiler)
     folder = setup.folder
     folder.check_is_ours()
     with folder.held(by_this=processes.is_first), naming(folder.path, keep=True):
@@ -67,4 +75,8 @@ def train(
         at = None if stored is None else (str(checkpoint), stored.sealed.digest)
         processes.check_same(plan=inputs.plan.plan_id, settings=config.resume_key(), checkpoint=at)
         run = start_run(setup) if checkpoint is None or stored is None else restore_run(setup, checkpoint, stored)
-        return TrainingLoop(run, pace).follow_plan()
+        try:
+            return TrainingLoop(run, pace).follow_plan()
+        finally:
+            if processes.is_first:
+                profiler.write(folder.path)

@@ -23,11 +23,12 @@ from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
 from lazarus_train.engine.policy.on_policy import BETA
+from lazarus_train.engine.resources.profiling import profiled_batches, profiled_device
 from lazarus_train.engine.schedule import learning_rate
 from lazarus_train.engine.setup import Run, tidy_checkpoints
 from lazarus_train.engine.step import Gradients, check_finite, compute_gradients
 from lazarus_train.engine.time_box.pace import Pace
-from lazarus_train.engine.whole_step import StepArrays, WholeStep
+from lazarus_train.engine.whole_step import BegunStep, WholeStep
 from lazarus_train.errors import Interrupted, Left, NonFinite
 from lazarus_train.objectives.loss_normalizer import epochs_by_step, tokens_by_step
 from lazarus_train.run_dir.checkpoint import checkpoint_path, read_state, write_checkpoint
@@ -55,25 +56,6 @@ class RunResult:
     data_head: str
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A step that the device computes while the host prepares the next one.
-
-    Args:
-        share: Rows of the step.
-        mixture: Mixture of the step, if the plan has several sources.
-        rate: Learning rate.
-        arrays: Its results.
-        began: Time of the start, by `time.perf_counter`.
-    """
-
-    share: RankStep
-    mixture: StepMixture | None
-    rate: float
-    arrays: StepArrays
-    began: float
-
-
 class TrainingLoop:
     """The steps of one run.
 
@@ -90,16 +72,19 @@ class TrainingLoop:
         self._inputs = run.setup.inputs
         self._processes = run.setup.processes
         self._watcher = run.setup.watcher
+        self._profiler = run.setup.profiler
         self._epochs = epochs_by_step(run.setup.inputs.plan, run.setup.inputs.dataset)
         done = run.log.next_step
         self._last = done if done and self._overfits() else run.setup.last
-        self._begun: _Begun | None = None
+        self._begun: BegunStep | None = None
         self._ended = 0.0  # when the step before ended, by `time.perf_counter`
 
     def follow_plan(self) -> RunResult:
         """Trains the remaining steps and writes the trained model."""
         log, plan, processes = self._run.log, self._inputs.plan, self._processes
         done = log.next_step
+        if self._profiler.is_wanted:
+            self._profiler.use(profiled_device())
         self._watcher.on_start(self._inputs.checked, done, self._last)
         self._restore_policy(done)
         self._estimate_pace()
@@ -120,16 +105,8 @@ class TrainingLoop:
         for share, mixture in zip(cursor, mixtures, strict=False):
             if share.step.index >= self._last:
                 break
-            whole = self._run.whole_step
-            is_whole = whole is not None and sum(map(bool, share.micro_batches)) == 1
-            with contextlib.nullcontext() if self._pace is None else self._pace.step(share.step.tokens):
-                if whole is not None and is_whole:
-                    done = self._begin(whole, share, mixture)
-                else:
-                    self._conclude()
-                    done = self._step(share, mixture)
-            if done is not None:
-                self._after(done)
+            with self._profiler.step(share.step.index + 1):
+                self._do(share, mixture)
         self._conclude()
         self._check_weights(log.next_step)
         if processes.is_first:
@@ -137,6 +114,19 @@ class TrainingLoop:
         self._log_box("finished")
         processes.check_same(steps=log.next_step)
         return RunResult(self._setup.folder.final, log.next_step, len(plan), log.head, log.data_head)
+
+    def _do(self, share: RankStep, mixture: StepMixture | None) -> None:
+        """A step, and what follows it; a step of one graph is begun, and the step before it is logged."""
+        whole = self._run.whole_step
+        is_whole = whole is not None and sum(map(bool, share.micro_batches)) == 1
+        with contextlib.nullcontext() if self._pace is None else self._pace.step(share.step.tokens):
+            if whole is not None and is_whole:
+                done = self._begin(whole, share, mixture)
+            else:
+                self._conclude()
+                done = self._step(share, mixture)
+        if done is not None:
+            self._after(done)
 
     def _restore_policy(self, done: int) -> None:
         """Restores what the choice of prompts and the adapted `beta` know of earlier steps."""
@@ -156,13 +146,14 @@ class TrainingLoop:
         rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
         mx.random.seed(step_seed(self._config.seed, step.index, self._processes.rank))  # for dropout
         rows = next(rows for rows in share.micro_batches if rows)
-        (batch,) = self._run.batches.micro_batch(rows, step, {})
+        with self._profiler.phase("read batch"):
+            (batch,) = self._run.batches.micro_batch(rows, step, {})
         arrays = whole(batch, int(self._inputs.units[step.index]), rate)
         done = step.index + 1
         ema = self._run.state.ema
         if ema is not None:
             ema.update(done, waits=False)
-        self._conclude(_Begun(share, mixture, rate, arrays, began))
+        self._conclude(BegunStep(share, mixture, rate, arrays, began))
         config = self._config
         is_saved = config.save_every and done % config.save_every == 0
         stops = self._watcher.should_stop() or (self._pace is not None and self._pace.is_over())
@@ -171,14 +162,15 @@ class TrainingLoop:
         self._conclude()
         return done
 
-    def _conclude(self, following: _Begun | None = None) -> None:
+    def _conclude(self, following: BegunStep | None = None) -> None:
         """Waits for the step that the device computes, starts the following one, and logs the finished one.
 
         Args:
             following: The next step, prepared; None if there is none yet.
         """
         begun, self._begun = self._begun, following
-        found = None if begun is None else check_finite(begun.share.step, begun.arrays.read())
+        with self._profiler.phase("whole step") if begun is not None else contextlib.nullcontext():
+            found = None if begun is None else check_finite(begun.share.step, begun.arrays.read())
         ended = time.perf_counter()
         if following is not None:
             ema = self._run.state.ema
@@ -199,16 +191,19 @@ class TrainingLoop:
     def _log(self, share: RankStep, report: StepReport) -> None:
         step = share.step
         units = int(self._inputs.units[step.index])
-        digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
-        self._run.log.step(report, self._run.objective.unit, units, digest)
+        with self._profiler.phase("row digests"):
+            digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
+        with self._profiler.phase("log"):
+            self._run.log.step(report, self._run.objective.unit, units, digest)
         self._watcher.on_step(report)
 
     def _learn(self, share: RankStep, rate: float) -> StepReport:
         """Updates the weights by the rows of a step."""
         began, step = time.perf_counter(), share.step
         gradients = self._gradients(share, int(self._inputs.units[step.index]))
-        self._update(gradients, rate)
-        self._average(step.index + 1)
+        with self._profiler.phase("optimizer"):
+            self._update(gradients, rate)
+            self._average(step.index + 1)
         return self._report(step, gradients, rate, time.perf_counter() - began)
 
     def _report(self, step: Step, found: Gradients, rate: float, seconds: float) -> StepReport:
@@ -237,7 +232,8 @@ class TrainingLoop:
                 )
             self._update(gradients, rate)
 
-        learned = on_policy.step(step, apply)
+        with self._profiler.phase("answers and updates"):
+            learned = on_policy.step(step, apply)
         self._average(step.index + 1)
         self._run.log.rollouts([each.to_json() for each in learned.rollouts])
         return StepReport(
@@ -270,7 +266,8 @@ class TrainingLoop:
         run, step = self._run, share.step
         mx.random.seed(step_seed(self._config.seed, step.index, self._processes.rank))  # for dropout
         statistics = run.statistics.of_step(share)
-        batches = (run.batches.micro_batch(rows, step, statistics) for rows in share.micro_batches if rows)
+        made = (run.batches.micro_batch(rows, step, statistics) for rows in share.micro_batches if rows)
+        batches = profiled_batches(self._profiler, made) if self._profiler.is_active else made
         limit = self._config.optimizer.max_grad_norm
         found = compute_gradients(run.replicas, run.gradients, batches, units, limit, processes=self._processes)
         return check_finite(step, found)
@@ -286,14 +283,16 @@ class TrainingLoop:
     def _after(self, done: int) -> None:
         """Evaluates and saves when due; stops on request."""
         config = self._config
-        is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
+        with self._profiler.phase("evaluation") if is_due(config, done, self._last) else contextlib.nullcontext():
+            is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
         has_no_time = self._pace is not None and self._pace.is_over()
         stops = is_given_up or (not is_last and self._processes.any(has_no_time or self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
-            self._save(done)
+            with self._profiler.phase("checkpoint"):
+                self._save(done)
         if overfits:
             self._watcher.on_warning(
                 f"stopped after step {done}: the held-out loss rises while the training loss falls"

@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.trees import begin, flatten, unflatten
+from lazarus_plan.cursor import RankStep
+from lazarus_plan.report import StepMixture
 from lazarus_train.data.batches import Batch
 from lazarus_train.engine.gradients import MEANS, Found, LossGradients, arrays_of, batch_of
 from lazarus_train.engine.optim import Optimizer
@@ -95,3 +97,22 @@ class WholeStep:
         self._model.update(unflatten(parameters))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
         clipped, norm = clip(found, self._max_norm)
         return means, norm, self._optimizer.moved(clipped, parameters, kept)
+
+
+@dataclass(frozen=True)
+class BegunStep:
+    """A step that the device computes while the host prepares the next one.
+
+    Args:
+        share: Rows of the step.
+        mixture: Mixture of the step, if the plan has several sources.
+        rate: Learning rate.
+        arrays: Its results.
+        began: Time of the start, by `time.perf_counter`.
+    """
+
+    share: RankStep
+    mixture: StepMixture | None
+    rate: float
+    arrays: StepArrays
+    began: float

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from lazarus_core.atomic import move, parents_made, remove_folder
 from lazarus_core.leftovers import clear_folder
+from lazarus_train.callbacks.profiling import PROFILE, TRACE
 from lazarus_train.errors import SetupError
 
 INITIAL = "initial"
@@ -100,6 +101,11 @@ class RunFolder:
         return self.path / "final"
 
     @property
+    def profiles(self) -> tuple[Path, Path]:
+        """Profile of some steps, and the same as a trace."""
+        return self.path / PROFILE, self.path / TRACE
+
+    @property
     def lock(self) -> Path:
         """File that the writing process locks."""
         return self.path / ".lock"
@@ -153,6 +159,7 @@ class RunFolder:
             self.time_boxes,
             self.audit,
             self.rewound,
+            *self.profiles,
             self.config,
         )
 

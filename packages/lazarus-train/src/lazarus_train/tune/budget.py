@@ -19,7 +19,7 @@ from lazarus_plan import load_plan
 from lazarus_train.callbacks.reports import MemoryEstimate, mib
 from lazarus_train.config import OptimizerSettings, TrainConfig
 from lazarus_train.devices import device_policy
-from lazarus_train.engine.memory import SPARE, StepShape, estimate_memory, memory_limit, moments_per_parameter
+from lazarus_train.engine.resources.memory import SPARE, StepShape, estimate_memory, memory_limit, moments_per_parameter
 from lazarus_train.errors import SetupError
 
 TOKENS_PER_PARAMETER = 20.0
