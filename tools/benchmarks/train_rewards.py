@@ -196,13 +196,13 @@ def copying(folder: Path) -> tuple[Row, bool]:
 
     right = write(folder / "copy-right.jsonl", rows(4000, 0, 1.0, 0.0))
     mixed = write(folder / "copy-mixed.jsonl", rows(8000, 1, 0.06, 0.5))
-    model = start_model(folder / "copy-model", right, mixed, steps=(300, 300))
+    model = start_model(folder / "copy-model", right, mixed, steps=(150, 200))
     task = Task(
         name="copy",
         rows=right,
         test=write(folder / "copy-test.jsonl", rows(100, 2, 1.0, 0.0)),
         settings=GrpoSettings(reward="exact", group_size=16, max_new_tokens=6, batch_texts=256),
-        steps=120,
+        steps=100,
         rate=6e-4,
         token_budget=256,
         epochs=1,
@@ -234,7 +234,7 @@ def puzzle(folder: Path) -> tuple[Row, bool]:
             row, column = draw.choice(cells)
             hints.append({"prompt": asked[seed], "completion": f"reveal {row} {column}"})
     valid = write(folder / "puzzle-valid.jsonl", hints)
-    model = start_model(folder / "puzzle-model", valid, valid, steps=(500, 300))
+    model = start_model(folder / "puzzle-model", valid, valid, steps=(300, 150))
     task = Task(
         name="puzzle",
         rows=write(
@@ -251,10 +251,10 @@ def puzzle(folder: Path) -> tuple[Row, bool]:
             batch_texts=256,
             passes=2,
         ),
-        steps=120,
+        steps=100,
         rate=6e-4,
         token_budget=2048,
-        epochs=120,
+        epochs=100,
     )
     return curves(folder, model, task, goal=0.9)
 
