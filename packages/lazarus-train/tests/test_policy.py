@@ -432,7 +432,7 @@ def test_the_loss_divides_by_the_temperature_in_float32_as_the_draws_do(setup):
     np.testing.assert_allclose(np.array(found.log_probability), of_draws, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_divergence_from_the_reference_counts_groups_of_equal_rewards(policy):
     """With `beta` above 0 they have a gradient, too. The start model, read here, is the reference."""
     rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
@@ -498,7 +498,7 @@ def test_a_resumed_run_draws_the_same_answers_and_gets_the_same_weights(policy, 
     assert re.search(r"steps 1, 2, 3, 4 drawn again .* the same bytes", links["replay"].proof)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_groups_of_equal_rewards_are_replaced_by_further_prompts_of_the_step(policy):
     """Rewards are 0 except in tier a: a step answers prompts until one group has signal, or none is left."""
     rows = [json.loads(line) for line in policy.data.read_text().splitlines()]
