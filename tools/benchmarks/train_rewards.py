@@ -223,10 +223,14 @@ def boards() -> Iterator[tuple[int, list[tuple[int, int]]]]:
 def puzzle(folder: Path) -> tuple[Row, bool]:
     """PPO on Minesweeper with one safe cell; another cell ends the game.
 
-    The prompt lists the hidden cells, and the start model reveals any of them: one in six is right. Rewards teach which one.
+    The prompt is a letter for the board and its hidden cells, and the start model reveals any of them: one in six is right. Rewards
+    teach which one.
     """
     chosen = dict(islice(boards(), BOARDS))
-    asked = {seed: " ".join(f"{row}{column}" for row, column in cells) for seed, cells in chosen.items()}
+    asked = {
+        seed: " ".join([chr(ord("a") + number), *(f"{row}{column}" for row, column in cells)])
+        for number, (seed, cells) in enumerate(chosen.items())
+    }
     draw = random.Random(0)
     hints: list[Row] = []
     for _ in range(400):
