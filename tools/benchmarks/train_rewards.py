@@ -255,10 +255,10 @@ def puzzle(folder: Path) -> tuple[Row, bool]:
             batch_texts=256,
             passes=2,
         ),
-        steps=100,
+        steps=70,
         rate=6e-4,
         token_budget=2048,
-        epochs=100,
+        epochs=70,
     )
     return curves(folder, model, task, goal=0.9)
 

@@ -46,7 +46,7 @@ class Drawing:
         batch_texts: Answers of one thread that are drawn at the same time.
         overlong_buffer: Tokens of the growing penalty of long answers.
         turns: Most answers in an environment.
-        scores_unfinished: Whether an episode that has not ended after them has the rewards so far; otherwise it is truncated.
+        scores_unfinished: Whether an episode that has not ended has the rewards so far; otherwise it is truncated.
     """
 
     seed: int
@@ -133,6 +133,11 @@ class Collector:
         found = self._scored(talks, step)
         return Collected(found, [talk.lines for talk in talks])
 
+    @property
+    def _unfinished(self) -> str:
+        """Status of an answer that was cut, and of an episode that has not ended."""
+        return OK if self.drawing.scores_unfinished else TRUNCATED
+
     def _begin(self, asked: Asked, sessions: ExitStack) -> _Conversation:
         ids = self.prompts.ids(asked.sample)
         if self.make_environment is None:
@@ -147,7 +152,7 @@ class Collector:
         """One more answer in each conversation."""
         requests = [self._request(talk, step, turn) for talk in talks]
         for talk, request in zip(talks, requests, strict=True):
-            talk.status = TRUNCATED if request is None else None
+            talk.status = self._unfinished if request is None else None
         ready = [(talk, request) for talk, request in zip(talks, requests, strict=True) if request is not None]
         size = max(1, -(-len(ready) // replicas.threads))
         parts = [[request for _, request in ready[first : first + size]] for first in range(0, len(ready), size)]
@@ -184,7 +189,7 @@ class Collector:
         body = drawn.ids[:-1] if drawn.has_ended else drawn.ids
         talk.texts.append(self.encoder.tokenizer.decode(body, skip_special=True))
         if not drawn.has_ended:
-            talk.status = TRUNCATED
+            talk.status = self._unfinished
         elif talk.environment is None:
             talk.status = OK
         else:
@@ -200,7 +205,7 @@ class Collector:
         if reply.done:
             talk.status = OK
         elif reply.truncated or turn + 1 == self.drawing.turns:
-            talk.status = OK if self.drawing.scores_unfinished else TRUNCATED
+            talk.status = self._unfinished
         else:
             ids = following_ids(self.encoder, reply.observation.text)
             talk.ids += ids

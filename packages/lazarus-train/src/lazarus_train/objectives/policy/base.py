@@ -53,8 +53,8 @@ class PolicySettings(ObjectiveSettings, frozen=True):
     turns: PositiveInt = 16
     """Most answers of the model in an environment."""
     unfinished: Literal["skip", "score"] = "skip"
-    """Episodes that have not ended after `turns` answers or at the environment's own limit: `skip` trains nothing on them, as on
-    answers that are cut; `score` trains on the rewards so far, so that a model cannot avoid a loss by never ending."""
+    """Episodes that have not ended after `turns` answers, at the environment's own limit, or because an answer was cut: `skip`
+    trains nothing on them; `score` trains on the rewards so far, so that a model cannot avoid a loss by never ending."""
     prompts_per_step: PositiveInt | None = None
     """Prompts of a step that are answered; `choose` says which. Default: all."""
     choose: Literal["plan", "signal"] = "plan"
