@@ -255,10 +255,10 @@ def puzzle(folder: Path) -> tuple[Row, bool]:
             batch_texts=256,
             passes=2,
         ),
-        steps=60,
+        steps=100,
         rate=4e-4,
         token_budget=1024,
-        epochs=60,
+        epochs=100,
     )
     return curves(folder, model, task, goal=0.9)
 
