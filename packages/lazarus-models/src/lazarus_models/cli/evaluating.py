@@ -1,21 +1,23 @@
 """The commands `eval run`, `compare`, `report` and `tasks`; also `lazarus eval`."""
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lazarus_core.cli_app import App
-from lazarus_core.commands import Force, shared_options
+from lazarus_core.commands import Force
 from lazarus_core.console import progress, say, show, show_table, warn
 from lazarus_core.errors import reworded
+from lazarus_models.cli.chosen_tasks import Chosen, inputs_of, settings_of, with_tasks
 from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, in_fast_form
 
 if TYPE_CHECKING:
-    from lazarus_models.evaluation import EvaluationReport, TaskResult, TaskSettings
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from lazarus_models.evaluation import EvaluationReport, TaskResult
     from lazarus_models.evaluation.tables import Run
     from lazarus_models.evaluation.thresholds import Thresholds
     from lazarus_models.loading.loaded_model import LoadedModel
@@ -35,40 +37,6 @@ Below = Annotated[
 ]
 Grades = Annotated[Path | None, typer.Option("--thresholds", help="Grade the scores by this file.")]
 Bits = Annotated[int | None, typer.Option("--bits", help="Quantize the model to 2, 3, 4, 5, 6 or 8 bits first.")]
-
-
-class Chosen(NamedTuple):
-    """The options that choose tasks."""
-
-    task: tuple[str, ...]
-    tasks: Path | None
-    limit: int | None
-    seed: int | None
-    batch_size: int
-
-
-def _chosen(
-    task: Annotated[
-        list[str] | None,
-        typer.Option("-t", "--task", metavar="KIND=PATH", help="Evaluate this kind of task on this data."),
-    ] = None,
-    tasks: Annotated[
-        Path | None, typer.Option("--tasks", help="Evaluate the tasks of this TOML file, with their settings.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Draw this many items of each task [default: all].")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, help="Random seed of the drawn items and of the intervals [default: 0]."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Generate this many answers together.")] = 8,
-) -> Chosen:
-    return Chosen(tuple(task or ()), tasks, limit, seed, batch_size)
-
-
-with_tasks = shared_options("chosen", _chosen)
-"""Adds the options that choose tasks to a command, which receives their values as `chosen`."""
 
 
 @eval_app.command()
@@ -100,10 +68,10 @@ def run(
     from lazarus_models.evaluation import evaluate
     from lazarus_models.evaluation.runner import check_tasks
 
-    settings = _settings(chosen)
+    settings = settings_of(chosen)
     with reworded(lambda words: words.replace("`reference`", "--reference-model")):
         check_tasks(settings, has_reference=reference_model is not None)
-    limits = _checked_outputs(output, items, fail_below, _inputs(chosen, settings), force)
+    limits = _checked_outputs(output, items, fail_below, inputs_of(chosen, settings), force)
     lm = _load(model, adapter, any_base=any_base, bits=bits)
     reference = None if reference_model is None else _load(reference_model, None)
     results: dict[str, TaskResult] = {}
@@ -147,10 +115,10 @@ def compare(
     from lazarus_models.evaluation import compare_models
     from lazarus_models.evaluation.runner import check_tasks
 
-    settings = _settings(chosen)
+    settings = settings_of(chosen)
     with reworded(_without_reference):
         check_tasks(settings, has_reference=False)
-    limits = _checked_outputs(output, items, fail_below, _inputs(chosen, settings), force)
+    limits = _checked_outputs(output, items, fail_below, inputs_of(chosen, settings), force)
     lm = _load(model, adapter, any_base=any_base, bits=bits)
     other = _load(against, None)
     results: dict[str, TaskResult] = {}
@@ -255,52 +223,6 @@ def _shown(field: Any) -> Any:
         return "required"
     default = field.get_default(call_default_factory=True)
     return default if default is None or isinstance(default, bool | int | float | str) else str(default)
-
-
-def _settings(chosen: Chosen) -> "list[TaskSettings]":
-    """The settings of the chosen tasks; `--limit` and `--seed` replace those of the file."""
-    from lazarus_models.errors import EvaluationError
-    from lazarus_models.evaluation import task_settings
-
-    over = {"limit": chosen.limit, "seed": chosen.seed}
-    given = {name: value for name, value in over.items() if value is not None}
-    found = [] if chosen.tasks is None else _of_file(chosen.tasks, given)
-    for text in chosen.task:
-        kind, equals, path = text.partition("=")
-        if not (equals and kind and path):
-            raise EvaluationError(f"--task {text[:80]!r}: give KIND=PATH, as -t choice=arc.jsonl", "LM-E501")
-        found.append(task_settings({"kind": kind, "data": path, **given}, f"--task {text[:80]}"))
-    if not found:
-        raise EvaluationError(
-            "there is no task to evaluate; give --task KIND=PATH or --tasks FILE. `lazarus eval tasks` lists the kinds",
-            "LM-E503",
-        )
-    return found
-
-
-def _of_file(path: Path, given: Mapping[str, Any]) -> "list[TaskSettings]":
-    from lazarus_core.settings import read_settings
-    from lazarus_models.errors import EvaluationError
-    from lazarus_models.evaluation import task_settings
-
-    read = read_settings(path)
-    listed = read.tree.get("task")
-    if not isinstance(listed, list) or not listed or len(read.tree) > 1:
-        raise EvaluationError(
-            f"{path}: no list of tasks; write one table [[task]] for each, and nothing else", "LM-E501"
-        )
-    found: list[TaskSettings] = []
-    for number, members in enumerate(listed, 1):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (JSON)
-        if not isinstance(members, dict):
-            raise EvaluationError(f"{path}: task {number} is no table; write [[task]]", "LM-E501")
-        values: Mapping[str, Any] = members  # pyright: ignore[reportUnknownVariableType] (JSON)
-        found.append(task_settings({**values, **given}, f"{path}: task {number}", read.folder))
-    return found
-
-
-def _inputs(chosen: Chosen, settings: "Sequence[TaskSettings]") -> list[Path]:
-    paths = [value for each in settings for value in dict(each).values() if isinstance(value, Path)]
-    return paths if chosen.tasks is None else [chosen.tasks, *paths]
 
 
 def _checked_outputs(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lazarus_core.settings import Key, Read, SettingsCommand
     from lazarus_core.time_box import TimeBox
     from lazarus_train.config import TrainConfig
-    from lazarus_train.run_settings import RunSettings
+    from lazarus_train.engine.training_loop import RunResult
+    from lazarus_train.run_settings import InitModelSettings, RunSettings
 
 CONFIG_HELP = "Settings of the run: a .toml file, or the config.json of an earlier run."
 SHAPE_HELP = "Settings of the run, as for `sft`; or, for random weights, a model's config.json or its directory."
@@ -138,15 +139,7 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     planning = None if settings.build_plan is None else settings.build_plan.planning()
     processes = init()
     if settings.init_model is not None:
-        from lazarus_train.init_model import FreshModel, make_model
-
-        asked = settings.init_model
-        shape = asked.preset or asked.config
-        assert shape is not None, "the settings have a shape"
-        fresh = FreshModel(shape, asked.tokenizer, asked.vocab_size, seed=config.seed)
-        if processes.is_first:
-            make_model(fresh, config.output, resume=resume)
-        processes.check_same(fresh=str(fresh))  # wait until the model is written
+        _make_model(settings.init_model, config, resume)
     if planning is not None:
         budget = plan_run(config, planning, resume=resume, writes=processes.is_first)
         if budget is not None and "token_budget" not in planning:
@@ -183,6 +176,25 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
     )
+    _say_next(config, result)
+    show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))
+
+
+def _make_model(asked: "InitModelSettings", config: "TrainConfig", resume: str) -> None:
+    """Creates the model that the run starts from."""
+    from lazarus_train.distributed import init
+    from lazarus_train.init_model import FreshModel, make_model
+
+    shape, processes = asked.preset or asked.config, init()
+    assert shape is not None, "the settings have a shape"
+    fresh = FreshModel(shape, asked.tokenizer, asked.vocab_size, seed=config.seed)
+    if processes.is_first:
+        make_model(fresh, config.output, resume=resume)
+    processes.check_same(fresh=str(fresh))  # wait until the model is written
+
+
+def _say_next(config: "TrainConfig", result: "RunResult") -> None:
+    """Says the command that uses the trained model."""
     if config.sample_images is not None:
         method = "" if config.objective.image_method == "diffusion" else " --method next-token"
         say(f"next: lazarus model images --model {result.final}{method} -o images.png")
@@ -191,7 +203,6 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     elif needed := config.objective.inference_settings:
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
         say(f'next: lazarus infer --model {result.final} {options} --prompt "..."')
-    show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))
 
 
 def _control(config: "TrainConfig", resume: str, box: "TimeBox | None") -> None:
