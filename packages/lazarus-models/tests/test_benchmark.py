@@ -63,6 +63,8 @@ def test_every_run_reads_its_prompts_once_and_writes_the_whole_answer(counted, b
     assert {len(case.samples) for case in cases} == {2}
     for sample in (sample for case in cases for sample in case.samples):
         assert PAUSE_S <= sample.first_token_s < sample.total_s
+        assert len(sample.waits_s) == 3
+        assert 0 < sum(sample.waits_s) <= sample.total_s - sample.first_token_s + 1e-9
         assert sample.total_s >= 4 * PAUSE_S  # a pass for the prompts, and one for each later token
 
 
@@ -92,6 +94,14 @@ def test_speeds_times_seconds_are_tokens(times, batch_size, prompt, new):
     assert case.read_tokens_per_s.high * firsts[0] == pytest.approx(batch_size * prompt)
     assert case.write_tokens_per_s.low * max(laters) == pytest.approx(batch_size * (new - 1))
     assert Case(batch_size, prompt, 1, samples, 0).write_tokens_per_s is None
+    assert case.wait_s is None
+
+
+def test_the_waits_of_all_runs_have_percentiles():
+    samples = (Sample(1.0, 9.0, tuple(float(each) for each in range(1, 51))), Sample(1.0, 9.0, tuple(range(51, 102))))
+    wait = Case(1, 4, 51, samples, 0).wait_s
+    assert wait is not None
+    assert tuple(wait) == (51.0, 91.0, 100.0)  # of 1 to 101, where the hundredths are whole numbers
 
 
 def test_prompts_are_those_of_the_seed_and_memory_holds_the_weights(stories):
@@ -123,6 +133,7 @@ def test_the_command_prints_a_table_json_and_a_page(stories, tmp_path):
     assert (found["bench_infer_version"], found["settings"]["batch_sizes"]) == (1, [1, 2])
     for case in found["cases"]:
         assert len(case["samples"]) == 2
+        assert 0 < case["wait_s"]["p50"] <= case["wait_s"]["p90"] <= case["wait_s"]["p99"] <= case["total_s"]["high"]
         assert case["first_token_s"]["low"] == min(each["first_token_s"] for each in case["samples"])
     masked = json.loads(bench(stories.path, "--mask-token", 5, "--steps", 2, *few[2:], "--json").stdout)
     assert [(case["batch_size"], case["steps"]) for case in masked["cases"]] == [(1, 2)]

@@ -2,7 +2,7 @@
 
 Every combination of batch size and prompt length is run several times after unmeasured runs, which include one-time costs such
 as compilation. Prompts are random ids, so no prompt has a prefix in the cache. Texts are not decoded, and no stop token ends
-an answer: every answer has the requested length.
+an answer: every answer has the requested length. A wait is the time from one token to the next, which a reader of a stream sees.
 
 B = texts at once, P = tokens of a prompt, N = tokens of an answer
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from statistics import median
 from typing import Annotated, Any, NamedTuple
 
@@ -64,6 +65,25 @@ class Sample(NamedTuple):
     """Until every text had its first token. Masked diffusion gives all tokens at its end."""
     total_s: float
     """Until the last token."""
+    waits_s: tuple[float, ...] = ()
+    """Between a token of all texts and the next one, N - 1 numbers; empty for masked diffusion."""
+
+
+class Percentiles(NamedTuple):
+    """What half, nine tenths and 99 hundredths of the waits for a token do not exceed, in seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Percentiles":
+        """Percentiles of at least one value, linear between neighbours, as NumPy's default.
+
+        >>> Percentiles.of([1.0, 2.0, 3.0])
+        Percentiles(p50=2.0, p90=2.8, p99=2.98)
+        """
+        return cls(*(float(each) for each in np.percentile(values, (50, 90, 99))))
 
 
 class Spread(NamedTuple):
@@ -130,6 +150,12 @@ class Case:
         later = self.batch_size * (self.new_tokens - 1)
         return Spread.of([later / (each.total_s - each.first_token_s) for each in self.samples])
 
+    @property
+    def wait_s(self) -> Percentiles | None:
+        """Percentiles of the waits for a token after the first, of all runs; None where there are none."""
+        waits = [each for sample in self.samples for each in sample.waits_s]
+        return Percentiles.of(waits) if waits else None
+
     def to_json(self) -> dict[str, Any]:
         """Settings, spreads and samples, by name."""
         spreads = {
@@ -143,8 +169,9 @@ class Case:
             "new_tokens": self.new_tokens,
             "steps": self.steps,
             **spreads,
+            "wait_s": None if self.wait_s is None else self.wait_s._asdict(),
             "peak_bytes": self.peak_bytes,
-            "samples": [each._asdict() for each in self.samples],
+            "samples": [{"first_token_s": each.first_token_s, "total_s": each.total_s} for each in self.samples],
         }
 
 
@@ -220,20 +247,18 @@ def _vocabulary(lm: LoadedModel) -> int:
 def _generate(lm: LoadedModel, prompts: Sequence[list[int]], new_tokens: int) -> Sample:
     config = GenerationConfig(max_new_tokens=new_tokens, stop_ids=())
     start = time.perf_counter()
+    times: list[float] = []
     if len(prompts) == 1:  # as `infer` with one prompt
-        tokens = generate_tokens(lm.model, prompts[0], config)
-        next(tokens)
-        first = time.perf_counter()
-        for _ in tokens:
-            pass
+        for _ in generate_tokens(lm.model, prompts[0], config):
+            times.append(time.perf_counter())
     else:
         runner = BatchRunner(lm.model)
         runner.join([Entry(index, ids, config) for index, ids in enumerate(prompts)])
-        runner.step()
-        first = time.perf_counter()
-        while len(runner):
+        while not times or len(runner):
             runner.step()
-    return Sample(first - start, time.perf_counter() - start)
+            times.append(time.perf_counter())
+    waits = tuple(later - earlier for earlier, later in pairwise(times))
+    return Sample(times[0] - start, time.perf_counter() - start, waits)
 
 
 def _diffuse(lm: LoadedModel, prompt: Sequence[int], config: DiffusionConfig) -> Sample:

@@ -15,7 +15,16 @@ from lazarus_models.cli.options import Adapter, AnyBase, AsJson, load_model
 if TYPE_CHECKING:
     from lazarus_models.benchmark import Case, InferenceBenchmark, Spread
 
-_HEAD = ("texts", "prompt", "answer", "first token", "prompt tok/s", "answer tok/s", "peak memory")
+_HEAD = (
+    "texts",
+    "prompt",
+    "answer",
+    "first token",
+    "prompt tok/s",
+    "answer tok/s",
+    "wait p50, p90, p99",
+    "peak memory",
+)
 _BATCH_SIZES, _PROMPT_TOKENS, _NEW_TOKENS = "1,4", "32,256", 64
 
 
@@ -52,7 +61,7 @@ def bench(
     """Measure the latency of a model: first token, tokens a second of prompt and answer, memory.
 
     Each combination of batch size and prompt length is run with random prompts, and each answer has the full length. The table
-    has the median and the range of the runs. --mask-token measures a model of masked diffusion, with one text at once.
+    has the median and the range of the runs, and percentiles of the wait for each next token. --mask-token measures a model of masked diffusion, with one text at once.
 
     Example: smollm2-360m --batch-sizes 1,8 --prompt-tokens 64,512
     """
@@ -144,6 +153,7 @@ def _cells(case: "Case") -> tuple[str, ...]:
         _spread(case.first_token_s, 1000, "ms"),
         _spread(case.read_tokens_per_s, 1, ""),
         _spread(case.write_tokens_per_s, 1, ""),
+        "-" if case.wait_s is None else f"{', '.join(f'{1000 * each:,.1f}' for each in case.wait_s)} ms",
         f"{case.peak_bytes / 1e6:,.0f} MB",
     )
 
