@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 import commands
 import documents
-from command_pages import leaves
+from command_pages import Page, pages
 from lazarus_core.codes import all_codes
+from lazarus_core.commands import Group
 from lazarus_train.objective_registry import ObjectiveSettings
 
 FOLDER = documents.DOCS / "migrate"
@@ -107,21 +108,41 @@ def uncovered(rows: list[Row], things: dict[str, list[str]]) -> list[str]:
     ]
 
 
-def called(line: str) -> tuple[Any, list[str]]:
-    """The page of the command that a line calls, and the remaining words."""
-    words = shlex.split(line)
-    every = leaves("lazarus")
-    for length in range(len(words), 0, -1):
-        if (leaf := every.get(" ".join(words[:length]))) is not None:
-            return leaf, words[length:]
-    raise AssertionError(f"no such command: {line}")
+class Called(NamedTuple):
+    """The command that a line calls.
+
+    Attributes:
+        command: The command.
+        name: Its name in its group.
+        parent: Context of the group.
+        words: The words after the name.
+    """
+
+    command: Any
+    name: str
+    parent: Any
+    words: list[str]
+
+
+def called(line: str) -> Called:
+    """The command that a line calls, as the command line finds it."""
+    page, words = pages("lazarus")["lazarus"], shlex.split(line)[1:]
+    while words:
+        try:
+            name, command, words = page.command.resolve_command(page.context, words)
+        except Exception as error:  # of the parser that typer brings
+            raise AssertionError(f"{line}: {error}") from error
+        if not isinstance(command, Group):
+            return Called(command, name, page.context, words)
+        page = Page(command, command.make_context(name, [], parent=page.context, resilient_parsing=True))
+    raise AssertionError(f"{line}: it names a group, not a command")
 
 
 def check_line(line: str) -> None:
     """Parses a whole line by the command that it calls."""
-    leaf, words = called(line)
+    it = called(line)
     try:
-        context = leaf.command.make_context(leaf.context.info_name, words, parent=leaf.context.parent)
+        context = it.command.make_context(it.name, it.words, parent=it.parent)
     except Exception as error:  # of the parser that typer brings
         raise AssertionError(f"{line}: {error}") from error
     assert context.args == [], line
@@ -129,9 +150,9 @@ def check_line(line: str) -> None:
 
 def check_options(line: str) -> None:
     """Checks that a command has the options that a row names, without the values of the others."""
-    leaf, words = called(line)
-    known = {name for each in leaf.command.params for name in (*each.opts, *each.secondary_opts)}
-    unknown = [word for word in words if word.startswith("-") and word not in known]
+    it = called(line)
+    known = {name for each in it.command.params for name in (*each.opts, *each.secondary_opts)}
+    unknown = [word for word in it.words if word.startswith("-") and word not in known]
     assert not unknown, f"{line}: no option {unknown}"
 
 
@@ -176,7 +197,10 @@ def run_page(page: Path, folder: Path) -> list[str]:
     """
     text = page.read_text("utf-8")
     for block in documents.blocks(text):
-        documents.play(block, folder)
+        if block.language == "python":
+            commands.run([sys.executable, "-c", block.text], cwd=folder, check=True)
+        else:
+            documents.play(block, folder)
     wrong: list[str] = []
     for row in rows_of(text):
         for line in row.lines if row.is_complete and row.reason is None else ():
