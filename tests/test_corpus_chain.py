@@ -137,7 +137,10 @@ def test_another_manifest_over_the_same_shards_is_not_that_of_the_plan(here: Pat
 
 def test_sources_that_cannot_be_read_are_one_line(here: Path):
     (here / "bad.toml").write_text('[[sources]]\nname = "a"\npath = []\n')
-    for name, says in (("bad.toml", r"bad\.toml:1: `sources`"), ("a.jsonl", r"2 sources: give their SOURCES\.toml")):
+    for name, says in (
+        ("bad.toml", r"bad\.toml:1: `sources\.0\.path` must have at least 1 item"),
+        ("a.jsonl", r"2 sources: give their SOURCES\.toml"),
+    ):
         with pytest.raises(LazarusError, match=says) as caught:
             links(here, (name,))
         assert caught.value.exit_code == 2

@@ -30,7 +30,7 @@ same_typer = pytest.mark.skipif(
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line.json").read_text("utf-8"))
 """Options, settings and refusals of the training commands before their options were made from the settings."""
 NEW = {"--config", "--set", "--print-config", "--json"}
-LATER = {"--sample-images", "--label-dropout", "--profile"}
+LATER = {"--sample-images", "--label-dropout", "--profile", "--fast-nondeterministic", "--tf32", "--for", "--stop-at"}
 """Options of settings that are younger than the golden lists."""
 BASE = 'model = "m"\ndata = "d.jsonl"\noutput = "o"\nbatch_plan = "p"\n'
 
