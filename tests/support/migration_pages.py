@@ -25,7 +25,9 @@ from lazarus_train.objective_registry import ObjectiveSettings
 FOLDER = documents.DOCS / "migrate"
 NOT_RUN = ("needs the network", "needs another machine", "runs until ctrl-c", "takes hours", "needs a gpu")
 """Reasons why a line may stay unrun."""
-COMPLETE = ("Steps", "Commands", "Make targets", "Recipes of just", "Tokenizer mismatch")
+RUN_ELSEWHERE = ("Lines of its README",)
+"""Sections whose lines `test_seed_commands` runs."""
+COMPLETE = ("Steps", "Commands", "Make targets", "Recipes of just", "Tokenizer mismatch", *RUN_ELSEWHERE)
 """Sections whose commands are whole lines, which run. Those of other sections name options of a command."""
 _CODE = re.compile(r"L[A-Z]-E\d{3}")
 _CELLS = re.compile(r"(?<!\\)\|")
@@ -63,6 +65,11 @@ class Row(NamedTuple):
     def is_complete(self) -> bool:
         """Whether its commands are whole lines."""
         return self.section in COMPLETE
+
+    @property
+    def runs(self) -> bool:
+        """Whether a test of its page runs its commands."""
+        return self.is_complete and self.reason is None and self.section not in RUN_ELSEWHERE
 
     @property
     def reason(self) -> str | None:
@@ -203,7 +210,7 @@ def run_page(page: Path, folder: Path) -> list[str]:
             documents.play(block, folder)
     wrong: list[str] = []
     for row in rows_of(text):
-        for line in row.lines if row.is_complete and row.reason is None else ():
+        for line in row.lines if row.runs else ():
             done = commands.run([sys.executable, "-m", "lazarus_cli", *shlex.split(line)[1:]], cwd=folder)
             refused = any(f"[{code}]" in done.stderr for code in row.codes)
             if (done.returncode in (1, 2) and refused) if row.codes else done.returncode == 0:

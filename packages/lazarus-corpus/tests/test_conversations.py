@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from lazarus_corpus import SettingError, SourceError
 from lazarus_corpus.cli.app import app
 from lazarus_corpus.conversations.dialogues import dialogues, read_facts
-from lazarus_corpus.conversations.forms import conversations
+from lazarus_corpus.conversations.forms import conversations, from_transcript, transcripts
 from lazarus_corpus.conversations.preferences import preference
 
 ASKED = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
@@ -33,6 +33,7 @@ def messages(row: dict[str, Any], form: str = "auto") -> Any:
         ({"messages": ASKED, "extra": None}, ASKED),
         ({"question": "q", "answer": "a"}, ASKED),
         ({"dialogue": ["q", "a"]}, ASKED),
+        ({"transcript": "\nUser: q\n\nassistant:a\n"}, ASKED),
         ({"turns": [{"speaker": "user", "text": "q"}, {"speaker": "bot", "text": "a"}]}, ASKED),
     ],
 )
@@ -47,11 +48,42 @@ def test_each_form_gives_the_messages(row: dict[str, Any], expected: Any):
         ({"conversations": [{"from": "alien", "value": "q"}]}, "no role 'alien'"),
         ({"messages": [{"role": "user", "content": "q"}]}, "no answer"),
         ({"dialogue": ["q", 3]}, "turn 2"),
+        ({"transcript": "q\nuser: q\nassistant: a"}, "the first line is no turn: 'q'"),
+        ({"transcript": "q"}, "the first line is no turn"),
+        ({"transcript": 3}, "must be a text"),
+        ({"transcript": "user: q"}, "no answer"),
     ],
 )
 def test_what_is_no_conversation_is_refused_with_its_place(row: dict[str, Any], words: str):
     with pytest.raises(SourceError, match=f"d:1: .*{words}"):
         messages(row)
+
+
+TEXTS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r<:"), max_size=12), max_size=3).map(
+    "\n".join
+)
+TURNS = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), TEXTS.map(str.strip)), max_size=4)
+
+
+@given(st.lists(TURNS, max_size=4))
+def test_a_written_transcript_is_read_back(dialogues_: list[list[tuple[str, str]]]):
+    written = [turns for turns in dialogues_ if turns] + [[("user", "q"), ("assistant", "a")]]
+    text = "\n<dialogue>\n".join("\n".join(f"{role}: {said}" for role, said in turns) for turns in written)
+    found = [row["transcript"] for row, _ in transcripts(text, "t")]
+    read = [from_transcript({"transcript": each}) for each in found]
+    assert [[(each["role"], each["content"]) for each in turns] for turns in read] == written
+
+
+def test_the_place_of_a_transcript_is_its_line(tmp_path: Path):
+    (tmp_path / "primer.txt").write_text("user: q\nassistant: a\n\n<dialogue>\n\nuser: only a question\n", "utf-8")
+    asked = ["conversations", "-d", str(tmp_path / "primer.txt"), "-o", str(tmp_path / "chats.jsonl")]
+    refused = CliRunner().invoke(app, asked)
+    assert isinstance(refused.exception, SourceError)
+    assert str(refused.exception).startswith(f"{tmp_path}/primer.txt:6: the conversation has no answer")
+    assert not (tmp_path / "chats.jsonl").exists()
+    (tmp_path / "primer.txt").write_text("<dialogue>\nuser: q\nassistant: a\n<dialogue>\n", "utf-8")
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert json.loads((tmp_path / "chats.jsonl").read_text("utf-8")) == {"messages": ASKED}
 
 
 def message(name: str, parent: str | None, role: str, **more: Any) -> tuple[dict[str, Any], str]:

@@ -26,18 +26,20 @@ def conversations(
     form: Annotated[
         str,
         typer.Option(
-            "--form", help="auto, dolly, alpaca, completion, question, sharegpt, openai, dialogue, turns or oasst."
+            "--form",
+            help="auto, dolly, alpaca, completion, question, sharegpt, openai, dialogue, turns, transcript or oasst. Files "
+            ".txt are transcripts: turns begin with `user:` or `assistant:`; a line `dialogue` in angle brackets divides.",
         ),
     ] = "auto",
     force: Force = False,
 ) -> None:
-    """Write rows of public data sets as conversations: Dolly, Alpaca, ShareGPT, OpenAI, dialogues, OASST trees.
+    """Write rows of public data sets as conversations: Dolly, Alpaca, ShareGPT, OpenAI, dialogues, transcripts, OASST.
 
     Example: -d dolly.jsonl -o chats.jsonl
     """
     from lazarus_corpus.conversations.forms import conversations as read
 
-    found = (row for row, _ in read(_rows(data), form))
+    found = (row for row, _ in read(_talks(data), form))
     show_line(f"{_write(found, output, CHATS, data, force):,} conversations: {output}")
 
 
@@ -77,6 +79,17 @@ def dialogues(
     known = read_facts(facts)
     count = _write(make(known, per_category, seed), output, CHATS, [facts], force)
     show_line(f"{count:,} dialogues of {len(known):,} categories, seed {seed}: {output}")
+
+
+def _talks(paths: list[Path]) -> Iterator[tuple[dict[str, Any], str]]:
+    from lazarus_corpus.conversations.forms import transcripts
+    from lazarus_corpus.sources.read import text_of
+
+    for path in paths:
+        if path.suffix.lower() == ".txt":
+            yield from transcripts(text_of(path), str(path))
+        else:
+            yield from _rows([path])
 
 
 def _rows(paths: list[Path]) -> Iterator[tuple[dict[str, Any], str]]:

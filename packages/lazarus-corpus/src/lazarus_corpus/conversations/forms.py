@@ -7,9 +7,11 @@ question   `question`, `answer`
 sharegpt   `conversations` of `from` and `value`
 openai     `messages` of `role` and `content`
 dialogue   `dialogue` or `turns`: texts, user and assistant in turn, or objects with a text
+transcript `transcript`: a text with lines `system: ...`, `user: ...`, `assistant: ...`; other lines continue a turn
 oasst      messages of trees (`message_id`, `parent_id`, `text`, `role`), one a row: each path from a root to a leaf
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
@@ -17,6 +19,8 @@ from lazarus_corpus.errors import SourceError
 
 JSON = dict[str, Any]
 Messages = list[dict[str, Any]]
+_TURN = re.compile(r"^(system|user|assistant):", re.IGNORECASE | re.MULTILINE)
+_BETWEEN = re.compile(r"^[ \t]*<dialogue>[ \t]*\r?$", re.MULTILINE)
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter", "prompt", "question"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "answer"), "assistant"),
@@ -111,6 +115,47 @@ def _first_text(fields: JSON, names: Iterable[str]) -> str | None:
     return next((value for name in names if isinstance(value := fields.get(name), str)), None)
 
 
+def from_transcript(row: JSON) -> Messages:
+    r"""Messages of a written conversation.
+
+    >>> from_transcript({"transcript": "user: One?\nOr two?\nassistant: Two."})
+    [{'role': 'user', 'content': 'One?\nOr two?'}, {'role': 'assistant', 'content': 'Two.'}]
+
+    Args:
+        row: The row.
+    """
+    text = row.get("transcript")
+    if not isinstance(text, str):
+        raise ValueError("`transcript` must be a text")
+    begins = list(_TURN.finditer(text))
+    before = text[: begins[0].start()] if begins else text
+    if before.strip():
+        raise ValueError(f"the first line is no turn: {before.strip().splitlines()[0][:60]!r}")
+    ends = [turn.start() for turn in begins[1:]] + [len(text)]
+    return [
+        {"role": turn[1].lower(), "content": text[turn.end() : end].strip()}
+        for turn, end in zip(begins, ends, strict=False)
+    ]
+
+
+def transcripts(text: str, name: str) -> Iterator[tuple[JSON, str]]:
+    """Rows with a `transcript`, from a text with a line `<dialogue>` between conversations.
+
+    Args:
+        text: The text.
+        name: Name of its file, for the places.
+
+    Yields:
+        Rows with their places, the lines where they begin.
+    """
+    line = 1
+    for part in _BETWEEN.split(text):
+        if part.strip():
+            skipped = len(part) - len(part.lstrip())
+            yield {"transcript": part}, f"{name}:{line + part.count(chr(10), 0, skipped)}"
+        line += part.count("\n")
+
+
 FORMS: dict[str, tuple[tuple[str, ...], Callable[[JSON], Messages]]] = {
     "dolly": (("instruction", "response"), from_dolly),
     "alpaca": (("instruction", "output"), from_alpaca),
@@ -120,6 +165,7 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[JSON], Messages]]] = {
     "openai": (("messages",), from_openai),
     "dialogue": (("dialogue",), from_dialogue),
     "turns": (("turns",), from_dialogue),
+    "transcript": (("transcript",), from_transcript),
 }
 """Form -> the fields that it needs, and its function."""
 OASST = ("message_id", "parent_id", "text", "role")
