@@ -129,6 +129,7 @@ def mortal_server(port: int = 0, *, is_mortal: bool) -> Generator[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_run_survives_the_death_of_its_server(folder: Path):
     """The answers of the step train nothing; the next step ends the run; the same command continues it."""
     with mortal_server(is_mortal=True) as port:

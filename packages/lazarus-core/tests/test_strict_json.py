@@ -123,6 +123,7 @@ def test_the_bound_of_digits_is_not_that_of_the_environment():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", thinned([b"[],", b'{"a":1},', b"1.5,", b'"a",'], [b'{"a":1},']))
+@pytest.mark.thorough
 def test_the_largest_line_takes_less_than_two_gigabytes(piece: bytes):
     code = f"""{PEAK_KIB}
 if True:

@@ -89,6 +89,7 @@ def test_a_head_is_followed(forged):
     assert found.title == "Evolution of forged" and "layer 1 head 0" in found.about()["Metric"]
 
 
+@pytest.mark.thorough
 def test_a_page_has_the_values_and_the_result_replays(forged, tmp_path, capsys):
     page = tmp_path / "a.html"
     words = [str(forged), "--metric", "rank", "-p", "ab", "--positive", "c", "--raw"]

@@ -186,6 +186,7 @@ def test_numbers_and_names_that_do_not_fit_are_refused(make):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_png_has_every_picture():
     pytest.importorskip("matplotlib")
     parts = [

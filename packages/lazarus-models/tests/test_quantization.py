@@ -38,6 +38,7 @@ def test_eight_bits_tell_the_same_story_and_cost_less_than_a_percent(fresh, text
     assert generate(quantized, "", GenerationConfig(max_new_tokens=40), raw=True).text == plain
 
 
+@pytest.mark.thorough
 def test_fewer_bits_cost_more(data, text):
     values = []
     for bits in (8, 6, 4, 3, 2):

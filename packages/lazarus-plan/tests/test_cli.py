@@ -20,6 +20,7 @@ def test_a_dry_run_writes_nothing(command, lengths_file: Path, tmp_path: Path):
     assert code == 0 and "nothing was written" in err and not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough
 def test_a_million_epochs_are_refused_and_a_large_plan_is_announced(command, lengths_file: Path, tmp_path: Path):
     arguments = ("build", "-l", lengths_file, "-b", 128, "-o", tmp_path / "out", "--predictable")
     code, out, err = command(*arguments, "-e", 10**9)

@@ -444,6 +444,7 @@ def action(tmp_path: Path, comments: Path) -> Callable[..., Run]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", every_nth(WEEKS, 4))
+@pytest.mark.thorough
 def test_a_week_by_the_action(repo: Any, action: Callable[..., Run], comments: Path, name: str):
     week = WEEKS[name]
     week.change(repo)

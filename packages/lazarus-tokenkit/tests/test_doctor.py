@@ -283,6 +283,7 @@ TRUE_OF = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRUE_OF)
+@pytest.mark.thorough
 def test_nothing_is_found_that_is_not_true(real_data: Path, name: str):
     found = validate_tokenizer(real_data / "tokenizers" / name)
     assert [each.line for each in found if each.severity == "error"] == []

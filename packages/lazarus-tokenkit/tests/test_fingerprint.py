@@ -141,6 +141,7 @@ GPT2_EDITS = EDITS | {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", every_nth((edit for edit in GPT2_EDITS if edit != "special"), 5))
+@pytest.mark.thorough
 def test_every_edit_of_gpt2_is_noticed_and_named(gpt2_file: bytes, gpt2_fingerprint: TokenizerFingerprint, edit: str):
     component, apply = GPT2_EDITS[edit]
     file = json.loads(gpt2_file)
@@ -223,6 +224,7 @@ def test_unk_id_zero_is_not_no_unk():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # transformers' own imports
 @pytest.mark.parametrize("folder", ["tokenizers/gpt2", "tokenizers/llama2", "models/stories260k"])
+@pytest.mark.thorough
 def test_what_transformers_saves_again_keeps_the_fingerprint(real_data: Path, tmp_path: Path, folder: str):
     transformers = pytest.importorskip("transformers")
     transformers.AutoTokenizer.from_pretrained(real_data / folder).save_pretrained(tmp_path)

@@ -222,6 +222,7 @@ FILLERS = {"zeros": b"\0", "line": b"a", "lines": b"\n", "deep": b"["}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", thinned(FILLERS, ["line", "deep"]))
+@pytest.mark.thorough
 def test_a_gigabyte_of_gzip_is_refused_in_bounded_memory(tmp_path: Path, name: str):
     piece = FILLERS[name] * (1 << 20)
     path = tmp_path / "r.jsonl.gz"

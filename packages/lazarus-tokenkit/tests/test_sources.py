@@ -56,6 +56,7 @@ def test_both_forms_give_the_ids_of_sentencepiece(fuzz_texts: list[str], real_da
 
 @pytest.mark.slow
 @pytest.mark.parametrize("files", [["tokenizer.json"], ["vocab.json", "merges.txt"]])
+@pytest.mark.thorough
 def test_both_forms_of_gpt2_give_the_ids_of_tiktoken(
     fuzz_texts: list[str], ranks: Path, tmp_path: Path, files: list[str]
 ):
@@ -89,6 +90,7 @@ def test_models_of_every_kind_give_the_ids_of_sentencepiece(fuzz_texts: list[str
     assert [text for text in plain if tokenizer.encode(text, parse_special=False) != reference.encode(text)] == []
 
 
+@pytest.mark.thorough
 def test_every_name_of_the_issue_is_an_encoding_and_none_is_guessed(ranks: Path):
     assert all(encodings.is_known(name) for name in ISSUED)
     assert load_tokenizer("gpt-4").encode("hello world") == [15339, 1917]
@@ -146,6 +148,7 @@ def test_an_encoding_that_is_not_there_says_where_to_put_it(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("encoding", thinned(["r50k_base", "cl100k_base"], ["r50k_base"]))
+@pytest.mark.thorough
 def test_a_file_of_ranks_is_known_by_its_content(ranks: Path, encoding: str):
     file = hashlib.sha1(encodings.URL.format(encoding).encode()).hexdigest()
     assert load_tokenizer(ranks / file).name == encoding

@@ -403,6 +403,7 @@ def test_the_first_pass_is_on_policy_to_the_bit(policy, objective):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", thinned(["cpu", "gpu"], ["gpu"]))
+@pytest.mark.thorough
 def test_mixed_precision_draws_by_the_arithmetic_of_the_loss(policy, name, request):
     if name == "gpu":
         request.getfixturevalue("as_gpu")(True)
@@ -676,6 +677,7 @@ class Dying(Counting):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_conversation_has_the_ids_of_its_messages_and_trains_the_answers_alone(policy, monkeypatch):
     from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer
 

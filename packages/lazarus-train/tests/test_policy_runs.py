@@ -62,6 +62,7 @@ def config(setup, output: str, steps: int):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", thinned([2, 3], [2]))
+@pytest.mark.thorough
 def test_any_number_of_processes_draws_the_same_answers(rewarded, processes):
     train(config(rewarded, "alone", 2))
     command = [sys.executable, "-m", "lazarus_train", *options(rewarded, "several", "--max-steps", 2)]

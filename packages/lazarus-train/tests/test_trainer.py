@@ -211,6 +211,7 @@ def test_asking_changes_no_weight(setup, lora_settings):
     assert setup.fingerprints("asked") == setup.fingerprints("silent")
 
 
+@pytest.mark.thorough
 def test_an_answer_that_a_kill_cut_off_is_given_again(setup):
     settings = {"max_steps": 2, "sample_prompts": ("1 and 2?", "2 and 3?")}
     train(setup.config(**settings))
