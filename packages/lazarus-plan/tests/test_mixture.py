@@ -11,6 +11,7 @@ from lazarus_plan import (
     BatchPlan,
     LengthCache,
     LengthRow,
+    LengthsHeader,
     PlanConfig,
     Stage,
     build_plan,
@@ -41,6 +42,22 @@ def caches(*sizes: int) -> list[LengthCache]:
         LengthCache.from_rows((LengthRow(f"{source}-{n}", 5 + n * 7 % 30) for n in range(size)), name=f"source{source}")
         for source, size in enumerate(sizes)
     ]
+
+
+@given(st.lists(st.sampled_from(["absent", "sha256:a", "sha256:b"]), min_size=1, max_size=5))
+def test_a_plan_has_one_tokenizer(tokenizers: list[str]):
+    sources = [
+        LengthCache.from_rows([LengthRow(f"{n}", 8)], LengthsHeader(1, tokenizer=each), name=f"source{n}")
+        for n, each in enumerate(tokenizers)
+    ]
+    if {"sha256:a", "sha256:b"} <= set(tokenizers):
+        with pytest.raises(
+            PlanningError, match=r"source\d and source\d were measured with different tokenizers"
+        ) as error:
+            build_plan(sources, PlanConfig(token_budget=16))
+        assert error.value.code == "LP-E135"
+    else:
+        assert build_plan(sources, PlanConfig(token_budget=16)).metadata.epochs[0].steps > 0
 
 
 def times(plan: BatchPlan, epoch: int) -> Counter[int]:

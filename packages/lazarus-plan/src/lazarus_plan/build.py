@@ -57,7 +57,8 @@ def build_plan(
         force: Replace another plan at `path`.
 
     Raises:
-        PlanningError: A sample is oversize or empty under the policy "error", no sample is left, or the plan is too large.
+        PlanningError: A sample is oversize or empty under the policy "error", no sample is left, the plan is too large, or
+            two caches were measured with different tokenizers.
         OutputTaken: `path` has another plan, other content or other files. Nothing is changed.
     """
     keep_freed()

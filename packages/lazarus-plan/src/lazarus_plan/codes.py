@@ -173,6 +173,11 @@ CODES = {
         "The parent plan is absent, or its steps would change",
         "The message names the setting, or the parent that is needed.",
     ),
+    "LP-E135": Code(
+        "Sources were measured with different tokenizers",
+        "Lengths of another tokenizer, or older ones",
+        "Build the lengths of all sources with one tokenizer.",
+    ),
     "LP-E140": Code(
         "Data changed after the lengths were built",
         "A row of the data file was edited",

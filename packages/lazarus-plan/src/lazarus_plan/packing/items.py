@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_core.printable import utf8_name
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
-from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.lengths.cache import ABSENT, LengthCache
 from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, length_type, narrow, narrow_lengths, narrow_type
 
 ROW_LEN_MULTIPLE = 64
@@ -111,6 +112,26 @@ class Placed:
     stages: tuple[StagePart, ...]
 
 
+def check_one_tokenizer(caches: Sequence[LengthCache]) -> None:
+    """Refuses sources that different tokenizers measured: no model can train on all of them.
+
+    Args:
+        caches: Length caches. Those that name no tokenizer are not compared.
+
+    Raises:
+        PlanningError: Two caches name different tokenizers.
+    """
+    named = [cache for cache in caches if cache.header.tokenizer != ABSENT]
+    for cache in named[1:]:
+        first, other = named[0].header.tokenizer, cache.header.tokenizer
+        if first != other:
+            raise PlanningError(
+                f"{utf8_name(named[0].name)} and {utf8_name(cache.name)} were measured with different tokenizers "
+                f"({first[:19]}, {other[:19]}), and a model has one: build the lengths again with one tokenizer",
+                "LP-E135",
+            )
+
+
 def resolve(caches: Sequence[LengthCache], config: PlanConfig) -> PlanConfig:
     """Resolve `row_len` of a configuration: the given value, the last bucket edge, or the length of the longest sample.
 
@@ -119,8 +140,10 @@ def resolve(caches: Sequence[LengthCache], config: PlanConfig) -> PlanConfig:
         config: Requested configuration.
 
     Raises:
-        PlanningError: The longest sample exceeds the budget, and `oversize` is "error".
+        PlanningError: The longest sample exceeds the budget, and `oversize` is "error"; or two caches name different
+            tokenizers.
     """
+    check_one_tokenizer(caches)
     if config.row_len is None and config.mode == "stable":
         raise PlanningError(
             "`mode` stable needs `row_len`: one that is chosen changes with the longest sample", "LP-E131"
