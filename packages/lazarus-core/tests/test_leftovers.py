@@ -41,6 +41,17 @@ def test_leftovers_of_the_living_and_of_others_stay(tmp_path: Path, dead: int):
     assert names_in(tmp_path) == sorted(names)
 
 
+def test_what_was_written_into_a_temporary_folder_is_cleared_with_it(tmp_path: Path, dead: int):
+    """A writer that writes a whole folder to a temporary folder of another writer: both were killed."""
+    for name in (f".out.{dead}.tmp", f"..out.{dead}.tmp.{dead}.tmp", f"...out.{dead}.tmp.{dead}.tmp.{dead}.old"):
+        (tmp_path / name).mkdir()
+    stays = [f"..out.{dead}.tmp.{os.getppid()}.tmp", f"..other.{dead}.tmp.{dead}.tmp", f"..out.{dead}.tmp"]
+    for name in stays:
+        (tmp_path / name).mkdir()
+    clear_leftovers(tmp_path / "out")
+    assert names_in(tmp_path) == sorted(stays)
+
+
 def test_a_leftover_that_another_machine_has_locked_stays(tmp_path: Path, dead: int):
     written = tmp_path / f".out.{dead}.tmp"
     written.mkdir()

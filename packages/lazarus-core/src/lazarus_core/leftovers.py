@@ -63,14 +63,20 @@ def clear_folder(folder: Path) -> None:
 def clear_leftovers(path: Path) -> None:
     """Remove the temporary files that ended processes left next to `path`.
 
-    If a process ended between two renames and `path` is absent, the folder that was moved aside is restored.
+    If a process ended between two renames and `path` is absent, the folder that was moved aside is restored. What was written
+    to a temporary folder, and has a temporary name of its own, such as `..plan.7.tmp.7.tmp`, is removed too.
     """
     name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part)")
+    inner = re.compile(r"\.{2,}" + re.escape(path.name) + r"(?:\.\d+\.(?:tmp|old|part))+\.(\d+)\.(?:tmp|old|part)")
     try:
         with os.scandir(path.parent) as entries:
-            found = [match for entry in entries if (match := name.fullmatch(entry.name))]
+            names = [entry.name for entry in entries]
     except OSError:
         return  # no such folder yet, or one that cannot be listed
+    for match in filter(None, map(inner.fullmatch, names)):
+        if not _is_in_use(path.with_name(match[0]), int(match[1])):
+            remove(path.with_name(match[0]))
+    found = list(filter(None, map(name.fullmatch, names)))
     for match in sorted(found, key=lambda each: each[2]):
         leftover = path.with_name(match[0])
         if _is_in_use(leftover, int(match[1])):
