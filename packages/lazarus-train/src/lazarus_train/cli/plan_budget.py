@@ -30,7 +30,12 @@ def plan_budget(
     ] = None,
     vocab_size: Annotated[
         int | None,
-        typer.Option("--vocab-size", min=1, help="With --params or --preset: rows of the embedding [default: 32768]."),
+        typer.Option(
+            "--vocab-size",
+            min=1,
+            max=1 << 24,
+            help="With --params or --preset: rows of the embedding [default: 32768].",
+        ),
     ] = None,
     tokens: Annotated[
         str | None, typer.Option("--tokens", help="Tokens of the run: 500M [default: 20 a parameter].")
