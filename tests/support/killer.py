@@ -1,6 +1,6 @@
-"""A training command that kills itself at a given moment."""
+"""Commands that kill themselves at a given moment."""
 
-KILLER = """
+_SCRIPT = """
 import os, signal, sys
 folder, moment = sys.argv[1], int(sys.argv[2])
 left = moment
@@ -13,8 +13,18 @@ def hook(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(hook)
-sys.argv = ["lazarus-train", *sys.argv[3:]]
-from lazarus_train.__main__ import main
+sys.argv = [SCRIPT, *sys.argv[3:]]
+from PACKAGE.__main__ import main
 main()
 """
 """Ends the process when it touches the folder for the nth time: to open, rename, list or remove something there."""
+
+
+def killer(script: str) -> str:
+    """Source of a process that is a console script of ours: its arguments are a folder, a number n, and those of the script.
+
+    Args:
+        script: `lazarus` or `lazarus-train`.
+    """
+    package = {"lazarus": "lazarus_cli"}.get(script, script.replace("-", "_"))
+    return _SCRIPT.replace("SCRIPT", repr(script)).replace("PACKAGE", package)

@@ -88,7 +88,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tells a worker whether it takes three parameters of a test: it does not see how pytest was called."""
+    """Passes to a worker whether it takes three parameters of a test. A worker does not know the arguments of pytest."""
     node.workerinput["takes_few"] = takes_few(node.config)
 
 

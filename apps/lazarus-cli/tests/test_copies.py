@@ -1,7 +1,9 @@
+import errno
 import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import signal
 import sys
@@ -14,28 +16,12 @@ from hypothesis import strategies as st
 
 import commands
 import suite
+from killer import killer
 from lazarus_cli.operations.errors import CopyDiffers, OperationError
 from lazarus_cli.operations.file_list import LIST, FileList, Listed, check_names, list_files
 from lazarus_cli.operations.unfinished import unfinished_folder
 
 ARCHIVES = ("copy.tar", "copy.tar.gz", "copy.tar.zst")
-KILLER = """
-import os, signal, sys
-folder, left = sys.argv[1], int(sys.argv[2])
-
-def hook(event, arguments):
-    global left
-    if any(isinstance(each, str | bytes | os.PathLike) and folder in os.fsdecode(each) for each in arguments):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(hook)
-sys.argv = ["lazarus", *sys.argv[3:]]
-from lazarus_cli.__main__ import main
-main()
-"""
-"""Ends the command when it touches the folder for the nth time: to open, rename, list or remove something there."""
 
 
 def tree(folder: Path) -> dict[str, bytes | str]:
@@ -347,7 +333,7 @@ def test_killed_at_any_moment_a_copy_is_whole_or_absent_and_the_same_command_com
             shutil.rmtree("small")
             before = tree(there / "copy")
         words = [word.format(there) for word in LINES[name]]
-        done = commands.run([sys.executable, "-c", KILLER, str(there), moment, *words], cwd=world)
+        done = commands.run([sys.executable, "-c", killer("lazarus"), str(there), moment, *words], cwd=world)
         killed = done.returncode == -signal.SIGKILL
         target = next((path for path in there.iterdir() if not path.name.startswith(".")), None)
         if killed and name == "push again":
@@ -371,7 +357,7 @@ def test_a_continued_backup_writes_only_what_is_missing(run: Path, world: Path, 
     there = world / "there"
     there.mkdir()
     words = ("backup", "run", "-o", f"{there}/copy.tar")
-    done = commands.run([sys.executable, "-c", KILLER, str(there), 29, *words], cwd=world)
+    done = commands.run([sys.executable, "-c", killer("lazarus"), str(there), 29, *words], cwd=world)
     assert done.returncode == -signal.SIGKILL
     part = there / ".copy.tar.lazarus-part"
     half = json.loads((there / ".copy.tar.lazarus-part.json").read_bytes())
@@ -407,3 +393,32 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(run: Path, la
     for name in ("copy", "copy.tar"):
         code, _, err = lazarus("backup", "run", "-o", name)
         assert code == 2 and "LC-E274" in err and not Path(name).exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("backup", "plan"), ("backup", "plan", ".tar"), ("restore", "copy"), ("push", "plan")]
+)
+def test_a_full_disk_names_the_copy(world: Path, lazarus, monkeypatch, words):
+    """Writing fails when bytes are flushed; the error of the system names no file."""
+    assert lazarus("backup", "plan", "-o", "copy")[0] == 0
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    verb, source, *ending = words
+    output = "".join(["again", *ending])
+    code, _, err = lazarus(verb, source, *(() if verb == "push" else ("-o",)), output)
+    assert code == 2 and f"{output}: no space left" in err and len(err.splitlines()) == 1, err
+    assert not Path(output).exists()
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_of_other_bytes_is_one_line(world: Path, lazarus, name):
+    assert lazarus("backup", "plan", "-o", name)[0] == 0
+    whole = Path(name).read_bytes()
+    head = len(whole) // 2
+    Path(name).write_bytes(whole[:head] + bytes(reversed(whole[head:])))
+    code, _, err = lazarus("restore", name, "-o", "again")
+    assert code == 2 and len(err.splitlines()) == 1 and ("LC-E275" in err or "LC-E276" in err), err
+    assert not Path("again").exists()

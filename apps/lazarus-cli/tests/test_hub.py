@@ -1,8 +1,10 @@
 """Push and pull against a small server with the hub's protocol: repositories, tree, LFS, commits, downloads."""
 
 import base64
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -258,6 +260,18 @@ def test_a_repository_without_a_list_is_compared_with_the_hubs_digests(world: Pa
     hub.commit({**files, "../evil.txt": (b"evil", False)})
     code, _, err = lazarus("pull", "hf://ann/tiny", "-o", "other")
     assert code == 2 and not Path("other").exists() and not (world.parent / "evil.txt").exists(), err
+
+
+def test_a_full_disk_under_the_cache_is_not_an_error_of_the_hub(world: Path, hub: Hub, lazarus, monkeypatch):
+    assert lazarus("push", "plan", "hf://ann/tiny")[0] == 0
+
+    def fetch(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    code, _, err = lazarus("pull", "hf://ann/tiny", "-o", "again")
+    assert code == 2 and "LC-E279" not in err and len(err.splitlines()) == 1
+    assert "cache: no space left" in err and not Path("again").exists()
 
 
 def test_an_unknown_repository_or_no_connection_is_one_line(world: Path, hub: Hub, lazarus, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 import commands
 import suite
-from killer import KILLER
+from killer import killer
 from lazarus_cli.recipes import RecipeFolder, load_recipe, run_recipe
 from lazarus_cli.recipes.recipe import SHIPPED, shipped_recipes
 from lazarus_cli.recipes.session import parts_of
@@ -171,11 +171,10 @@ MOMENTS = (3, 40, 90, 140, 190, 240, 290, 340)
 def test_a_killed_recipe_goes_on_and_makes_the_same(done, tmp_path, moment):
     """Killed at the nth access to its folder, again and again, until it ends."""
     path = write_inputs(tmp_path)
-    script = KILLER.replace("lazarus_train", "lazarus_cli").replace("lazarus-train", "lazarus")
     out = tmp_path / "out"
     codes: list[int] = []
     while not codes or (codes[-1] != 0 and len(codes) < 30):
-        words = [sys.executable, "-c", script, str(out), str(moment), "run", str(path), "-o", str(out)]
+        words = [sys.executable, "-c", killer("lazarus"), str(out), str(moment), "run", str(path), "-o", str(out)]
         codes.append(commands.run(words).returncode)
         moment *= 3  # so that it ends
     assert codes[-1] == 0 and set(codes[:-1]) == {-9}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import commands
-from killer import KILLER
+from killer import killer
 from lazarus_train import train
 from lazarus_train.run_dir.checkpoint import checkpoints, find_damage
 from lazarus_train.run_dir.layout import RunFolder
@@ -41,7 +41,7 @@ def test_killed_many_times_the_run_is_the_same_and_its_checkpoints_are_always_wh
     words = ["sft", "--use-lora", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
     in_a_save, seeded = 0, random.Random(7)
     for _ in range(KILLS):
-        command = [sys.executable, "-c", KILLER, str(folder.path), str(seeded.randint(1, 150)), *words]
+        command = [sys.executable, "-c", killer("lazarus-train"), str(folder.path), str(seeded.randint(1, 150)), *words]
         done = commands.run(command)
         assert done.returncode == -signal.SIGKILL, done.stderr
         found = checkpoints(folder.checkpoints)

@@ -10,7 +10,7 @@ import pytest
 
 import commands
 import ring
-from killer import KILLER
+from killer import killer
 from lazarus_train import OptimizerSettings, train, verify_run
 from lazarus_train.objectives.policy.grpo import GrpoSettings
 from suite import repeats, thinned
@@ -91,7 +91,9 @@ def test_a_run_killed_anywhere_draws_the_same_answers_and_gets_the_same_weights(
     seeded = random.Random(3)
     for _ in range(KILLS):
         moment = str(seeded.randint(5, 120))
-        done = commands.run([sys.executable, "-c", KILLER, str(rewarded.folder / "killed"), moment, *words])
+        done = commands.run(
+            [sys.executable, "-c", killer("lazarus-train"), str(rewarded.folder / "killed"), moment, *words]
+        )
         assert done.returncode in (-signal.SIGKILL, 0), done.stderr
     done = commands.run([sys.executable, "-m", "lazarus_train", *words])
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from collections.abc import MutableMapping
 from typing import Literal
 
 Origin = Literal["lazarus", "user", "mlx"]
-"""Who chose a value: this package, the user's environment, or nobody: the default of MLX."""
+"""What set a value: this package (`lazarus`), the environment of the user (`user`), or the default of MLX (`mlx`)."""
 
 TF32 = "MLX_ENABLE_TF32"
 CUDNN_ATTENTION = "MLX_CUDA_USE_CUDNN_SDPA"

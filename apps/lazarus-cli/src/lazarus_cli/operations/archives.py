@@ -30,7 +30,7 @@ from lazarus_cli.operations.unfinished import (
     unfinished_folder,
     write_file,
 )
-from lazarus_core.atomic import flush, parents_made, take_place, whole_file
+from lazarus_core.atomic import flush, naming, parents_made, take_place, whole_file
 from lazarus_core.bounded import open_file
 from lazarus_core.errors import LazarusError
 from lazarus_core.outputs import OutputKind, check_output
@@ -72,7 +72,7 @@ def write_archive(source: Path, listed: FileList, path: Path, on_bytes: OnBytes 
     compressor = _compressor(path)
     check_output(path, _KIND)
     part = part_of(path)
-    with parents_made(part):
+    with naming(path, keep=True), parents_made(part):
         check_space(part, listed.total_bytes)
         state = part.with_name(f"{part.name}.json")
         sizes = [0, *(each.bytes for each in listed.files.values()), 0]
@@ -223,10 +223,15 @@ def _continued(part: Path, state: Path, listed: FileList) -> tuple[int, int]:
     return 0, 0
 
 
+_DAMAGE = (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, OverflowError)
+"""Errors that readers of a damaged archive raise."""
+
+
 @contextmanager
 def _opened(path: Path, name: str) -> Generator[tuple[FileList, Iterator[tuple[str, Callable[[int], bytes]]]]]:
     """The list of an archive and its members, each with a function that reads it."""
     zstandard = _zstandard(path) if name.lower().endswith(".zst") else None
+    damage = _DAMAGE if zstandard is None else (*_DAMAGE, zstandard.ZstdError)
     try:
         with open_file(path) as raw:
             if zstandard is not None:
@@ -238,12 +243,8 @@ def _opened(path: Path, name: str) -> Generator[tuple[FileList, Iterator[tuple[s
             tar = tarfile.TarFile(fileobj=forward)
             listed = _first(tar, path)
             yield listed, _rest(tar, listed, path)
-    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, OverflowError) as error:
+    except damage as error:
         raise _no_archive(path, str(error)) from error
-    except Exception as error:
-        if zstandard is not None and isinstance(error, zstandard.ZstdError):
-            raise _no_archive(path, str(error)) from error
-        raise
 
 
 def _first(tar: tarfile.TarFile, path: Path) -> FileList:

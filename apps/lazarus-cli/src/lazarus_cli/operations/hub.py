@@ -4,6 +4,7 @@ The hub states the SHA-256 of large files, and the Git object id of small ones, 
 files there: the list of files has them.
 """
 
+import errno
 import hashlib
 import os
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _CLIENTS = ("huggingface_hub", "httpx", "httpcore", "requests")
 """Packages whose errors mean that the hub refused or was not reached; the client had several over time."""
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of writing a file here, which name no file."""
 _OWN = (".gitattributes", LIST)
 """Files of a repository that are no part of the artifact."""
 
@@ -167,14 +170,18 @@ def _git_id(file: Path) -> str:
 
 @contextmanager
 def _hub(place: HubPlace) -> "Generator[HfApi]":
-    """The client of the hub; its errors leave as one line."""
+    """The client of the hub. Its errors become one line; errors of files on this machine stay as they are."""
     from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     try:
         yield HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="lazarus")
     except LazarusError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_THE_DISK):
+            error.filename = error.filename or HF_HUB_CACHE
+            raise
         if not isinstance(error, OSError | ValueError | RuntimeError) and not type(error).__module__.startswith(
             _CLIENTS
         ):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lazarus_cli.operations.errors import CopyDiffers, OperationError
 from lazarus_cli.operations.file_list import CHUNK, LIST, PART, FileList, Listed, check_files, hash_file
-from lazarus_core.atomic import flush, parents_made, take_place
+from lazarus_core.atomic import flush, naming, parents_made, take_place
 from lazarus_core.leftovers import beside, clear_leftovers, remove
 from lazarus_core.outputs import check_folder
 
@@ -45,7 +45,7 @@ def unfinished_folder(path: Path, listed: FileList, *, replaces: bool = False) -
     clear_leftovers(target)
     if not (replaces and (target / LIST).is_file()):
         check_folder(path, "the copy", code="LC-E273")
-    with parents_made(part):
+    with naming(path, keep=True), parents_made(part):
         part.mkdir(exist_ok=True)
         with alone(part, path):
             _drop_others(part, listed)

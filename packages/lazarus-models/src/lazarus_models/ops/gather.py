@@ -30,7 +30,7 @@ _BLOCK = 2**24
 def gather_rows(
     table: Float[mx.array, "V ..."], ids: Integer[mx.array, "..."], *, is_distinct: bool = False
 ) -> Float[mx.array, "..."]:
-    """`table[ids]`; its gradient adds in a fixed order where `has_fixed_gradient_order` says so.
+    """The rows `table[ids]`. If `has_fixed_gradient_order()`, the gradient is added in a fixed order.
 
     Args:
         table: Rows, float, (V, ...).
