@@ -13,24 +13,12 @@ import commands
 from lazarus_cli.recipes import RecipeFolder, StageRecord, load_recipe, recipe_page, run_recipe
 from lazarus_cli.recipes.errors import RecipeError
 from lazarus_cli.recipes.page import stages_of
+from small_recipe import SMALL_RECIPE
 
 LAZARUS = [sys.executable, "-m", "lazarus_cli"]
-RECIPE = """
-data.docs = "docs.jsonl"
-[tokenizer]
-kind = "char"
-data = ["docs"]
-[lengths]
-data = "docs"
-tokenizer = "tokenizer"
-[plan]
-lengths = ["lengths"]
-token_budget = 128
-row_len = 64
-oversize = "split"
-[model]
-preset = "nano"
-tokenizer = "tokenizer"
+RECIPE = (
+    SMALL_RECIPE
+    + """
 [pretrain]
 model = "model"
 plan = "plan"
@@ -48,6 +36,7 @@ model = "more"
 prompts = ["1+1 is?"]
 max_new_tokens = 4
 """
+)
 SCORES = {
     "scores": [
         {"task": "arc", "metric": "acc", "value": 0.4625, "low": 0.41, "high": 0.51, "baseline": 0.25, "count": 1172},

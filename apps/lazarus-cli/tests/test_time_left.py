@@ -11,24 +11,12 @@ from lazarus_cli.recipes import Context, Progress, RecipeFolder, load_recipe, ru
 from lazarus_cli.recipes.time_left import Forecast, TimeLeft
 from lazarus_core.time_box import Clock, TimeBox
 from lazarus_train.errors import TimeIsUp
+from small_recipe import SMALL_RECIPE
 
 LAZARUS = [sys.executable, "-m", "lazarus_cli"]
-RECIPE = """
-data.docs = "docs.jsonl"
-[tokenizer]
-kind = "char"
-data = ["docs"]
-[lengths]
-data = "docs"
-tokenizer = "tokenizer"
-[plan]
-lengths = ["lengths"]
-token_budget = 128
-row_len = 64
-oversize = "split"
-[model]
-preset = "nano"
-tokenizer = "tokenizer"
+RECIPE = (
+    SMALL_RECIPE
+    + """
 [pretrain]
 model = "model"
 plan = "plan"
@@ -39,6 +27,7 @@ model = "pretrain"
 plan = "plan"
 max_steps = 3
 """
+)
 STAGES = ["lengths", "model", "more", "plan", "pretrain", "tokenizer"]
 
 
