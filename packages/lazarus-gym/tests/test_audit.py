@@ -27,6 +27,7 @@ from lazarus_gym.audit import (
     as_sarif,
     as_text,
     audit_subjects,
+    checks,
     find_target,
 )
 from lazarus_gym.audit.canaries import is_same, wrong_answers
@@ -99,7 +100,18 @@ def test_the_right_answer_is_no_canary(question: str, right: str):
 
 
 def test_the_path_of_the_canary_file_makes_no_answer_right():
-    assert len(wrong_answers("?", "7", "/tmp/x7", {})) == 15
+    assert len(wrong_answers("?", "7", "/tmp/x", {})) == 15
+    found = wrong_answers("?", "7", "/tmp/x7", {})  # a verifier reads a 7 in answers that name the path
+    assert len(found) == 13 and not any(is_same(text, "7") for text in found.values())
+
+
+def test_the_folder_of_an_audit_has_no_digits(monkeypatch: pytest.MonkeyPatch):
+    """So that every audit tries the same answers."""
+    monkeypatch.setattr(checks.tempfile, "tempdir", "/tmp")
+    for _ in range(50):
+        with checks._folder_without_digits() as folder:
+            assert folder.is_dir() and not any(map(str.isdigit, str(folder)))
+        assert not folder.exists()
 
 
 def gym(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:

@@ -1,9 +1,13 @@
 """The checks. All tasks are made and all answers judged in the jail, in four processes with three hash seeds."""
 
+import secrets
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -68,9 +72,20 @@ def audit_subjects(
     """
     config = config or AuditConfig()
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="lazarus-audit-") as folder:
-        audit = _Audit(target, config, Path(folder) / "canary", progress or _no_progress)
+    with _folder_without_digits() as folder:
+        audit = _Audit(target, config, folder / "canary", progress or _no_progress)
         return audit.run(start)
+
+
+@contextmanager
+def _folder_without_digits() -> Generator[Path]:
+    """A temporary folder whose name is letters: `tempfile` uses digits too, which are numbers in an answer that names it."""
+    folder = Path(tempfile.gettempdir(), f"lazarus-audit-{''.join(secrets.choice(ascii_lowercase) for _ in range(16))}")
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Audit:
