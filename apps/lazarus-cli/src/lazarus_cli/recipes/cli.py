@@ -252,12 +252,12 @@ def _show(outcomes: "list[StageOutcome]", folder: Path, recipe: "Recipe", *, as_
             json.dumps({"folder": str(folder), "stages": stages, "left_out": dict(recipe.left_out)}, ensure_ascii=False)
         )
         return
-    width = max((len(each.name) for each in outcomes), default=0)
-    head = f"{'stage':<{max(width, 5)}}  {'':<9}  {'time':>10}  {'result' if is_done else 'why'}"
+    width = max(len(name) for name in ("stage", *(each.name for each in outcomes), *recipe.left_out))
+    head = f"{'stage':<{width}}  {'':<9}  {'time':>10}  {'result' if is_done else 'why'}"
     lines = [head]
     for each in outcomes:
         spent = duration(each.seconds) if each.summary else ""
-        lines.append(f"{each.name:<{max(width, 5)}}  {each.done:<9}  {spent:>10}  {each.summary or each.why}".rstrip())
+        lines.append(f"{each.name:<{width}}  {each.done:<9}  {spent:>10}  {each.summary or each.why}".rstrip())
     for name, data in recipe.left_out.items():
-        lines.append(f"{name:<{max(width, 5)}}  {'left out':<9}  {'':>10}  `data.{data}` is not given")
+        lines.append(f"{name:<{width}}  {'left out':<9}  {'':>10}  `data.{data}` is not given")
     show_table("\n".join(lines), [head])

@@ -65,7 +65,8 @@ class CorpusStage(Stage[Any]):
     def summary(self, folder: Path) -> str:
         """Documents and characters."""
         shards = cast("list[dict[str, int]]", json.loads((folder / "manifest.json").read_bytes())["shards"])
-        return f"{sum(each['documents'] for each in shards):,} documents"
+        count = sum(each["documents"] for each in shards)
+        return f"{count:,} document{'' if count == 1 else 's'}"
 
 
 def _settings(settings: Any, inputs: Inputs | None = None) -> CorpusSettings:

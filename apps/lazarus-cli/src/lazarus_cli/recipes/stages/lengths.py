@@ -106,4 +106,5 @@ class LengthsStage(Stage[LengthsSettings]):
         from lazarus_plan import read_lengths
 
         caches = [read_lengths(path) for path in self.paths(folder)]
-        return f"{sum(map(len, caches)):,} samples, {sum(int(each.length.sum()) for each in caches):,} tokens"
+        count = sum(map(len, caches))
+        return f"{count:,} sample{'' if count == 1 else 's'}, {sum(int(each.length.sum()) for each in caches):,} tokens"
