@@ -1,5 +1,6 @@
 """The suite itself: a fork of the server is a process like any other, and a thorough run leaves nothing out."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -123,3 +124,26 @@ def test_commands_can_be_interrupted_where_the_tests_run_in_the_background(tmp_p
     command = [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "-n", "0", str(tmp_path)]
     done = commands.run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [([], 3 + 7), (["-n", "2"], 3 + 7), (["tests"], 14), (["tests/test_it.py"], 14), (["--thorough"], 15)],
+    ids=["everything", "in workers", "a folder", "a file", "thorough"],
+)
+def test_a_run_of_everything_takes_three_parameters(tmp_path: Path, words: list[str], count: int):
+    """A folder or file that is named has all of them; thorough runs have those that are marked so, too."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n", "utf-8")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_it.py").write_text(
+        "import pytest\nsevens = pytest.mark.parametrize('n', range(7))\n"
+        "@sevens\ndef test_few(n): pass\n"
+        "@sevens\n@pytest.mark.every_parameter\ndef test_all(n): pass\n"
+        "@pytest.mark.thorough\ndef test_long(): pass\n",
+        "utf-8",
+    )
+    environment = {name: value for name, value in os.environ.items() if name != suite.PROFILE}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and f"\n{count} passed" in done.stdout, done.stdout

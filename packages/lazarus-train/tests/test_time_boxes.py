@@ -115,6 +115,21 @@ def test_a_run_in_boxes_is_the_run_without_them_to_the_bit(setup, lora_settings,
     ).read_text().replace("straight", "boxed")
 
 
+@pytest.mark.slow
+def test_compiled_steps_in_boxes_are_the_run_without_them(setup, as_gpu):
+    """A step of one graph is logged when the next one is prepared, so a box must look between them too."""
+    as_gpu(True)
+    straight = train(setup.config("straight", save_every=None))
+    hands = Hands()
+    ends = in_boxes(setup.config("boxed", save_every=None), hands, "310s")
+    assert ends, "several boxes"
+    assert hands.steps == list(range(1, straight.steps + 1)), "no step twice"
+    assert all(line["elapsed_s"] <= 310 + STEP_S for line in boxes_of(setup.config("boxed"))), (
+        "one step too many at most"
+    )
+    assert setup.fingerprints("boxed") == setup.fingerprints("straight")
+
+
 def test_the_checkpoint_of_a_box_is_whole_and_what_is_left_is_counted(setup):
     config, hands, plan = setup.config(save_every=None), Hands(), load_plan(setup.plan)
     with pytest.raises(TimeIsUp, match="run the same command to continue") as caught:
