@@ -1,7 +1,7 @@
 """Commands that kill themselves at a given moment."""
 
 _SCRIPT = """
-import os, signal, sys
+import atexit, os, signal, sys
 folder, moment = sys.argv[1], int(sys.argv[2])
 left = moment
 
@@ -13,11 +13,14 @@ def hook(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(hook)
+if not moment:
+    atexit.register(lambda: print(-left, flush=True))
 sys.argv = [SCRIPT, *sys.argv[3:]]
 from PACKAGE.__main__ import main
 main()
 """
-"""Ends the process when it touches the folder for the nth time: to open, rename, list or remove something there."""
+"""Ends the process when it touches the folder for the nth time: to open, rename, list or remove something there. With 0 it
+runs to its end and prints how often it touched the folder."""
 
 
 def killer(script: str) -> str:

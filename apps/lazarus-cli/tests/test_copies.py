@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -323,9 +324,9 @@ def test_killed_at_any_moment_a_copy_is_whole_or_absent_and_the_same_command_com
         shutil.rmtree(each) if not each.is_symlink() else each.unlink()
     assert lazarus("backup", "run", "-o", "copy.tar")[0] == 0
     before = {LIST: b"old"}
-    moments = (2, 5, 11, 29, 61, 97, 131, 173) if suite.is_thorough() else (29,)
-    for moment in moments:
-        there = world / f"there{moment}"
+
+    def run_until(moment: int, there: Path) -> subprocess.CompletedProcess[str]:
+        nonlocal before
         there.mkdir()
         if name == "push again":
             shutil.copytree("plan", "small")
@@ -333,7 +334,16 @@ def test_killed_at_any_moment_a_copy_is_whole_or_absent_and_the_same_command_com
             shutil.rmtree("small")
             before = tree(there / "copy")
         words = [word.format(there) for word in LINES[name]]
-        done = commands.run([sys.executable, "-c", killer("lazarus"), str(there), moment, *words], cwd=world)
+        return commands.run([sys.executable, "-c", killer("lazarus"), str(there), moment, *words], cwd=world)
+
+    moments = [29]
+    if suite.is_thorough():
+        whole = int(run_until(0, world / "there").stdout.split()[-1])
+        moments = [*(each for each in (2, 5, 11, 29, 61, 97, 131) if each < whole - 5), *range(whole - 5, whole + 1)]
+    for moment in moments:
+        there = world / f"there{moment}"
+        words = [word.format(there) for word in LINES[name]]
+        done = run_until(moment, there)
         killed = done.returncode == -signal.SIGKILL
         target = next((path for path in there.iterdir() if not path.name.startswith(".")), None)
         if killed and name == "push again":
@@ -350,6 +360,26 @@ def test_killed_at_any_moment_a_copy_is_whole_or_absent_and_the_same_command_com
         else:
             assert target.read_bytes() and lazarus("restore", target, "-o", f"again{moment}")[0] == 0
             assert content(Path(f"again{moment}")) == content(run)
+
+
+def test_a_command_that_was_killed_when_all_was_in_place_is_given_again(run: Path, lazarus):
+    for words in (("backup", "run", "-o", "copy.tar"), ("backup", "run", "-o", "folder")):
+        assert lazarus(*words)[0] == 0
+    for source in ("copy.tar", "folder"):
+        assert lazarus("restore", source, "-o", f"again-{source}")[0] == 0
+        before = {path: path.stat().st_mtime_ns for path in Path(f"again-{source}").rglob("*")}
+        assert lazarus("restore", source, "-o", f"again-{source}")[0] == 0
+        assert {path: path.stat().st_mtime_ns for path in Path(f"again-{source}").rglob("*")} == before
+        for name, change in (("more", b""), ("metrics.jsonl", b"{"), ("empty.txt", b"x")):
+            shutil.copytree(f"again-{source}", "other", symlinks=True)
+            file = Path("other") / name
+            old = file.read_bytes() if file.exists() else b""
+            file.write_bytes(change + old[1:][::-1])  # the size stays where there were bytes
+            changed = file.read_bytes()
+            code, _, err = lazarus("restore", source, "-o", "other")
+            assert code == 2 and "LC-E273" in err and file.read_bytes() == changed
+            shutil.rmtree("other")
+    assert lazarus("restore", "copy.tar", "-o", "folder")[0] == 2, "a copy with its list is no restored run"
 
 
 def test_a_continued_backup_writes_only_what_is_missing(run: Path, world: Path, lazarus):

@@ -123,7 +123,8 @@ def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(l
     else:
         os.kill(pid_of_rank(victim, str(longer.folder / name)), signal.SIGKILL)
     words = ring.finish(started).stderr
-    assert "another process of this run ended" in words
+    # `mlx.launch` stops the other processes, which may come before they miss the killed one
+    assert "another process of this run ended" in words or (not can_fork() and "stopped by SIGTERM" in words)
     assert "Traceback" not in words
     run(longer, 3, name, "--max-steps", steps)
     assert losses(longer, name) == pytest.approx(losses(longer, "alone-longer"), abs=1e-4)

@@ -24,6 +24,7 @@ from lazarus_cli.operations.unfinished import (
     OnBytes,
     alone,
     check_space,
+    is_restored,
     is_there,
     make_links,
     part_of,
@@ -97,9 +98,9 @@ def write_archive(source: Path, listed: FileList, path: Path, on_bytes: OnBytes 
             part.unlink()  # the next command writes it from the start
             state.unlink(missing_ok=True)
             raise
+        state.unlink(missing_ok=True)  # first, so that a kill leaves nothing beside the archive
         take_place(part, path)
         flush(path.parent)
-        state.unlink(missing_ok=True)
 
 
 def check_archive(path: Path, *, name: str | None = None, on_bytes: OnBytes = lambda _: None) -> FileList:
@@ -131,7 +132,7 @@ def check_archive(path: Path, *, name: str | None = None, on_bytes: OnBytes = la
 def restore_archive(
     path: Path, output: Path, on_bytes: OnBytes = lambda _: None, *, expect: str | None = None
 ) -> FileList:
-    """Restores the artifact of an archive.
+    """Restores the artifact of an archive. An output that has exactly its files stays as it is.
 
     Args:
         path: The archive.
@@ -140,12 +141,14 @@ def restore_archive(
         expect: First digits of the digest of the list; None for any.
 
     Raises:
-        OutputTaken: `output` exists.
+        OutputTaken: `output` exists and has other files.
         OperationError: It is no archive of `lazarus backup`.
         CopyDiffers: A file differs from the list. Nothing was put in place.
     """
     with _opened(path, path.name) as (listed, members):
         check_expected(listed, expect)
+        if is_restored(output, listed, on_bytes):
+            return listed
         with unfinished_folder(output, listed) as part:
             for name, read in members:
                 each = listed.files[name]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lazarus_cli.operations.errors import CopyDiffers, OperationError
 from lazarus_cli.operations.file_list import LIST, MAX_LIST, FileList
-from lazarus_cli.operations.unfinished import OnBytes, is_there, make_links, unfinished_folder, write_file
+from lazarus_cli.operations.unfinished import OnBytes, is_restored, is_there, make_links, unfinished_folder, write_file
 from lazarus_core.bounded import read_bytes
 from lazarus_core.reasons import absent_or
 
@@ -32,7 +32,7 @@ def copy_out(
 
 
 def copy_in(source: Path, path: Path, on_bytes: OnBytes = lambda _: None, *, expect: str | None = None) -> FileList:
-    """Restores an artifact from a copy in a folder, without the list of files.
+    """Restores an artifact from a copy in a folder, without the list of files. An output that has exactly its files stays.
 
     Args:
         source: The copy.
@@ -41,12 +41,14 @@ def copy_in(source: Path, path: Path, on_bytes: OnBytes = lambda _: None, *, exp
         expect: First digits of the digest of the list, at least 16; None for any.
 
     Raises:
-        OutputTaken: `path` exists.
+        OutputTaken: `path` exists and has other files.
         OperationError: `source` has no list of files, or another process writes the copy.
         CopyDiffers: A file differs from the list, or the list is not the expected one. Nothing was put in place.
     """
     listed = read_list(source)
     check_expected(listed, expect)
+    if is_restored(path, listed, on_bytes):
+        return listed
     with unfinished_folder(path, listed) as part:
         _fill(source, listed, part, on_bytes)
     return listed

@@ -15,7 +15,7 @@ from lazarus_cli.operations.copies import check_expected
 from lazarus_cli.operations.errors import CopyDiffers, OperationError
 from lazarus_cli.operations.file_list import LIST, MAX_FILES, MAX_LIST, FileList, Listed, check_names, hash_file
 from lazarus_cli.operations.places import HubPlace
-from lazarus_cli.operations.unfinished import make_links, unfinished_folder, write_file
+from lazarus_cli.operations.unfinished import is_restored, make_links, unfinished_folder, write_file
 from lazarus_core.bounded import read_bytes
 from lazarus_core.errors import LazarusError
 
@@ -91,7 +91,7 @@ def pull_from_hub(place: HubPlace, path: Path, *, expect: str | None = None) -> 
         The files: those of the list, or all of the repository if it has no list.
 
     Raises:
-        OutputTaken: `path` exists.
+        OutputTaken: `path` exists and has other files.
         OperationError: The hub cannot be reached, or has no such repository.
         CopyDiffers: A file differs from the list or from the digest that the hub states. Nothing was put in place.
     """
@@ -109,6 +109,8 @@ def pull_from_hub(place: HubPlace, path: Path, *, expect: str | None = None) -> 
             check_names(names, {}, place.repo)
             cached = {name: _fetched(place.repo, commit, name) for name in names}
             listed = FileList("model", {name: _stated(place, tree[name], cached[name]) for name in names})
+    if is_restored(path, listed):
+        return listed
     with unfinished_folder(path, listed) as part:
         for name, each in listed.files.items():
             if name not in cached:

@@ -58,6 +58,22 @@ def unfinished_folder(path: Path, listed: FileList, *, replaces: bool = False) -
             flush(target.parent)
 
 
+def is_restored(path: Path, listed: FileList, on_bytes: OnBytes = lambda _: None) -> bool:
+    """Whether a folder has exactly the listed files, as after a command that was killed when all was in place.
+
+    Args:
+        path: The output of a command that restores.
+        listed: Files that it should have. They are read only if every size is right.
+        on_bytes: Called with the number of bytes that were read since the last call.
+    """
+    with contextlib.suppress(OSError, OperationError):
+        is_candidate = path.is_dir() and not (path / LIST).exists()
+        if is_candidate and all((path / name).lstat().st_size == each.bytes for name, each in listed.files.items()):
+            check_files(path, listed, on_bytes)
+            return True
+    return False
+
+
 def check_space(part: Path, needed: int) -> None:
     """Checks that a disk has room for a copy, before anything is written.
 
