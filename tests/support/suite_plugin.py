@@ -1,9 +1,10 @@
-"""Settings of the whole test suite: the default run and the thorough run, parallel workers, threads of BLAS libraries.
+"""Settings of the whole test suite: the default run and the thorough run, parallel workers, threads of BLAS libraries, shapes.
 
 `pytest` runs the default suite in at most one worker a core. `pytest --thorough` (or `HYPOTHESIS_PROFILE=thorough`)
 runs every test: all steps of a law, all parameters, all Hypothesis examples, each command in a Python of its own.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -13,7 +14,6 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 import suite
 
@@ -21,16 +21,15 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before the tests lo
     os.environ.setdefault(_name, "1")  # each worker has one core, and two threads of a BLAS wait for each other
 os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # MLX starts g++ for each kernel, which takes longer than a test
 
-# Array shapes are checked at run time in tests: jaxtyping's axes by beartype, from the first import of the package.
-install_import_hook(
-    [
-        "lazarus_models.components.masks",
-        "lazarus_models.generation.sampling",
-        "lazarus_models.components.decoder",
-        "lazarus_models.components",
-    ],
-    "beartype.beartype",
+SHAPES_OF = (
+    *(f"lazarus_models.components{part}" for part in ("", ".masks", ".decoder")),
+    "lazarus_models.generation.sampling",
+    "lazarus_train.data.batches",
+    *(f"lazarus_train.objectives.{part}" for part in ("next_token", "masking")),
+    *(f"lazarus_train.objectives.losses.{part}_losses" for part in ("preference", "score")),
 )
+"""Modules whose array shapes are checked at run time: jaxtyping's axes by beartype, from the first import of the package. It
+takes a fifth of the time of tests that compute, so a run of everything leaves it out."""
 
 MAX_WORKERS = 8
 """Each worker needs up to 1.5 GB of memory."""
@@ -58,6 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not suite.is_thorough() and "TMPDIR" not in os.environ and has_room_in_memory():
         os.environ["TMPDIR"] = str(IN_MEMORY)
     settings.load_profile("thorough" if suite.is_thorough() else "default")
+    if not takes_few(config):
+        from jaxtyping import install_import_hook
+
+        install_import_hook(list(SHAPES_OF), "beartype.beartype")
 
 
 def has_room_in_memory() -> bool:
@@ -97,6 +100,13 @@ def takes_few(config: pytest.Config) -> bool:
     if hasattr(config, "workerinput"):
         return config.workerinput["takes_few"]
     return not suite.is_thorough() and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Takes what was imported and collected out of garbage collection, which walked through it in every full collection."""
+    if session.items:
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -87,6 +87,7 @@ def test_padding_changes_no_real_token(tiny):
     assert mx.abs(logits[0] - logits[1]).max().item() < 1e-5
 
 
+@pytest.mark.thorough  # a run of everything checks no shapes
 def test_shapes_are_checked_while_testing():
     with pytest.raises(TypeCheckError):
         segment_mask(mx.zeros((2, 3, 4), dtype=mx.int32))

@@ -9,19 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
 
 import suite
 from suite import FAMILIES, KINDS_OF_FAMILIES, thinned
-
-OBJECTIVES = ("next_token", "masking", "losses.preference_losses", "losses.score_losses")
-install_import_hook(
-    [
-        "lazarus_train.data.batches",
-        *(f"lazarus_train.objectives.{name}" for name in OBJECTIVES),
-    ],
-    "beartype.beartype",
-)
 
 QUESTIONS = [(f"What is {a} and {b}?", f"{a} and {b} make {a + b}.") for a in range(6) for b in range(4)]
 
