@@ -3,14 +3,17 @@
     python tools/benchmarks/pretrain_curve_torch.py FOLDER SEED
 
 Shares no code with Lazarus. FOLDER holds `setup.json`, `train.json` (ids of the whole text) and `held_out.json` (ids by sample).
-Rows are cut anew every epoch, from an offset of their own and in an order of their own. Prints step and held-out nats a token.
+Rows are cut anew every epoch, from an offset of their own and in an order of their own. Prints step, held-out nats a token,
+and the median seconds of a step.
 
 B = rows, T = tokens a row, D = model width, H = heads, W = width of a head
 """
 
 import json
 import math
+import statistics
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -88,7 +91,7 @@ def held_out(model, samples):
 def main():
     seed = int(sys.argv[2])
     torch.manual_seed(seed)
-    torch.set_num_threads(1)  # no race: on a busy machine two wait for each other
+    torch.set_num_threads(SAID["threads"])
     stream = torch.tensor(json.loads((Path(sys.argv[1]) / "train.json").read_text()))
     samples = [torch.tensor(ids) for ids in json.loads((Path(sys.argv[1]) / "held_out.json").read_text())]
     rows, tokens, steps = SAID["rows"], SAID["tokens"], SAID["steps"]
@@ -97,8 +100,9 @@ def main():
     spared = [weight for name, weight in model.named_parameters() if weight.ndim == 1 or "embed" in name]
     groups = [{"params": matrices, "weight_decay": SAID["weight_decay"]}, {"params": spared, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=SAID["learning_rate"])
-    waiting = []
+    waiting, seconds = [], []
     for step in range(steps):
+        began = time.perf_counter()
         warmup, peak = SAID["warmup_steps"], SAID["learning_rate"]
         done = (step - warmup) / (steps - warmup)
         rate = peak * (step + 1) / warmup if step < warmup else peak * (1 + math.cos(math.pi * done)) / 2
@@ -114,8 +118,9 @@ def main():
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        seconds.append(time.perf_counter() - began)
         if (step + 1) % SAID["eval_every"] == 0 or step + 1 == steps:
-            print(step + 1, held_out(model, samples), flush=True)
+            print(step + 1, held_out(model, samples), statistics.median(seconds), flush=True)
 
 
 if __name__ == "__main__":
