@@ -13,11 +13,14 @@ import suite
 from killer import killer
 from lazarus_cli.recipes import RecipeFolder, load_recipe, run_recipe
 from lazarus_cli.recipes.recipe import SHIPPED, shipped_recipes
+from lazarus_cli.recipes.runner import Progress
 from lazarus_cli.recipes.session import parts_of
+from lazarus_cli.recipes.stage import Context
 from lazarus_core.errors import LazarusError
 from lazarus_models.composition import preset
 from lazarus_models.families import family_of
 from lazarus_models.trees import parameter_count
+from lazarus_plan import load_plan, read_lengths
 
 LAZARUS = [sys.executable, "-m", "lazarus_cli"]
 RECIPE = """
@@ -386,3 +389,19 @@ def test_shipped_recipes_have_the_stated_size_and_twenty_tokens_a_parameter(name
     assert count == pytest.approx(SIZES[name], rel=0.01)
     assert plan.target_tokens == 20 * count
     assert f"{count:,}" in (SHIPPED / f"{name}.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("target", "passes", "warning"),
+    [(0.1, 1, "one pass over the data has"), (0.9, 1, ""), (2.2, 2, ""), (6, 6, "needs 6 passes over the data")],
+)
+def test_tokens_to_train_on_become_whole_passes_and_a_bad_fit_is_warned_of(copied, target, passes, warning):
+    folder = RecipeFolder(copied / "out")
+    [cache] = folder.stage("lengths").iterdir()
+    once = int(read_lengths(cache).length.sum())
+    warnings: list[str] = []
+    recipe = load_recipe(copied / "recipe.toml", [f"plan.target_tokens={max(1, round(target * once))}"])
+    progress = Progress(context=lambda _: Context(warn=warnings.append))
+    run_recipe(recipe, folder, until="plan", progress=progress)
+    assert len(load_plan(folder.stage("plan")).metadata.epochs) == passes
+    assert len(warnings) == bool(warning) and warning in "".join(warnings)

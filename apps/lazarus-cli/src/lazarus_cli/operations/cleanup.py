@@ -70,7 +70,7 @@ def cleanup(
     for each in found:
         show_line(f"{each.bytes / 2**20:10,.1f} MiB  {each.path}  {each.reason}")
     if not found:
-        say(f"nothing to remove in {len(runs)} run(s)")
+        say(f"nothing to remove in {len(runs)} run(s)" if runs else f"nothing to remove: {path} has no runs")
     elif yes:
         say(f"removed {total / 2**20:,.1f} MiB")
     else:

@@ -14,6 +14,8 @@ from lazarus_plan import Stage as PlanPhase
 
 MANY_EPOCHS = 4
 """Up to four passes over the same data are nearly as good as new data (Muennighoff et al. 2023, arXiv 2305.16264)."""
+TOO_MANY = 1.5
+"""A pass over the data of more than so many times `target_tokens` is warned of: a plan has whole passes."""
 SCALE = 1_000_000
 """Weight of a source of several files is shared among them by their numbers of samples, in millionths."""
 
@@ -74,10 +76,16 @@ class PlanStage(Stage[Any]):
         config = _config(settings, [[len(cache) for cache in each] for each in caches])
         flat: list[LengthCache] = [cache for each in caches for cache in each]
         if settings.target_tokens is not None:
-            epochs = _passes(flat, settings.target_tokens)
+            once = sum(int(cache.length.sum()) for cache in flat)
+            epochs = max(1, round(settings.target_tokens / once)) if once else 1
             if epochs > MANY_EPOCHS:
                 context.warn(
                     f"warning: `target_tokens` needs {epochs} passes over the data; more than {MANY_EPOCHS} teach little"
+                )
+            elif once > TOO_MANY * settings.target_tokens:
+                context.warn(
+                    f"warning: one pass over the data has {once:,} tokens, and `target_tokens` is {settings.target_tokens:,}: "
+                    "limit the sources of the corpus by `max_characters`, or the training by `max_steps`"
                 )
             config = config.model_copy(update={"epochs": epochs})
         build_plan(flat, config, folder)
@@ -94,12 +102,6 @@ class PlanStage(Stage[Any]):
         """Steps and plan_id."""
         plan = load_plan(folder)
         return f"{len(plan):,} steps, plan_id {plan.plan_id.removeprefix('sha256:')[:16]}"
-
-
-def _passes(caches: Sequence[LengthCache], tokens: int) -> int:
-    """Passes over the data whose number of tokens is nearest to the wanted one; at least one."""
-    once = sum(int(each.length.sum()) for each in caches)
-    return max(1, round(tokens / once)) if once else 1
 
 
 def source_files(plan: Artifact) -> list[tuple[Path, Any]]:
