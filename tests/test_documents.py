@@ -17,7 +17,16 @@ LONG = [
     documents.ROOT / "README.md",
     *(
         documents.DOCS / f"{name}.md"
-        for name in ("batching", "evaluation", "getting-started", "images", "inference", "introspection", "training")
+        for name in (
+            "batching",
+            "evaluation",
+            "getting-started",
+            "images",
+            "inference",
+            "introspection",
+            "recipes",
+            "training",
+        )
     ),
     *(documents.ROOT / f"packages/lazarus-{name}/README.md" for name in ("introspect", "train")),
 ]

@@ -154,7 +154,9 @@ def settings_of(kind: str) -> type[RunSettings]:
         SetupError: No package provides it.
     """
     objective = (settings_type(kind), Field(default_factory=lambda: settings_type(kind).model_validate({})))
-    found: Any = create_model("RunSettings", __base__=RunSettings, objective=objective)
+    # pydantic would search all modules for a source with docstrings, which this model does not have
+    source: dict[str, Any] = {"use_attribute_docstrings": False}
+    found: Any = create_model("RunSettings", __base__=RunSettings, __cls_kwargs__=source, objective=objective)
     return found
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from lazarus_cli.recipes.errors import RecipeError
 from lazarus_cli.recipes.graph import Node, check_graph, needed_by, ordered
 from lazarus_cli.recipes.registry import is_type, stage_type, stage_types
-from lazarus_cli.recipes.stage import STRICT, Reference, Stage, StageSettings, references
+from lazarus_cli.recipes.stage import NO_SOURCE, STRICT, Reference, Stage, StageSettings, references
 from lazarus_core.canonical import JSON
 from lazarus_core.plugins import near_name
 from lazarus_core.reasons import plain_reason
@@ -169,7 +169,7 @@ def load_recipe(recipe: Path | str, sets: Sequence[str] = (), profile: str | Non
         )
         raise RecipeError(f"{path}: no profile {profile!r}{near_name(profile, profiles)}{known}", "LC-E208")
     fields: dict[str, Any] = {name: (each.settings_type(), ...) for name, each in types.items()}
-    model = create_model("Recipe", __base__=RecipeSettings, **fields)
+    model = create_model("Recipe", __base__=RecipeSettings, __cls_kwargs__=NO_SOURCE, **fields)
     for each in profiles:  # a profile that is not used is checked as well
         _layers(model, path, each, ()).check()
     layers = _layers(model, path, profile, sets)

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, create_model
 
-from lazarus_cli.recipes.stage import STRICT, StageSettings
+from lazarus_cli.recipes.stage import MADE, NO_SOURCE, StageSettings
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,7 +36,8 @@ def stage_settings(
     hidden = {*without, *base.model_fields, *more}
     fields: dict[str, Any] = {name: field for model in models for name, field in fields_of(model, hidden).items()}
     tag: Any = Literal[kind]
-    return create_model(f"{kind.title()}Settings", __base__=base, type=(tag, kind), **more, **fields)
+    name = f"{kind.title()}Settings"
+    return create_model(name, __base__=base, __cls_kwargs__=NO_SOURCE, type=(tag, kind), **more, **fields)
 
 
 def table(model: type[Model], without: Collection[str] = (), **fields: Any) -> Any:
@@ -47,7 +48,8 @@ def table(model: type[Model], without: Collection[str] = (), **fields: Any) -> A
         without: Names that are left out.
         fields: Further fields, as for `create_model`.
     """
-    return create_model(model.__name__, __config__=STRICT, **fields, **fields_of(model, {*without, *fields}))
+    fields |= fields_of(model, {*without, *fields})
+    return create_model(model.__name__, __config__=MADE, **fields)
 
 
 def members_of(settings: BaseModel, model: type[BaseModel]) -> dict[str, Any]:

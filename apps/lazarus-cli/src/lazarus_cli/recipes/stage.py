@@ -19,6 +19,10 @@ from lazarus_core.canonical import JSON, canonical_digest
 from lazarus_core.time_box import TimeBox
 
 STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+NO_SOURCE: dict[str, Any] = {"use_attribute_docstrings": False}
+"""For a model that is made at run time: pydantic would search all modules for its source, to read docstrings."""
+MADE = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+"""`STRICT` for such a model without a base."""
 NOT_DECISIVE = frozenset({"only_with", "log_to"})
 """Settings that do not change what a stage makes."""
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from lazarus_cli.recipes.errors import RecipeError
 from lazarus_cli.recipes.settings_of import fields_of, members_of
-from lazarus_cli.recipes.stage import STRICT, Artifact, Context, Inputs, Reads, Stage, StageSettings
+from lazarus_cli.recipes.stage import MADE, Artifact, Context, Inputs, Reads, Stage, StageSettings
 from lazarus_core.canonical import canonical_digest
 from lazarus_models.evaluation import evaluate, load_report, load_task, task_kinds
 
@@ -117,7 +117,7 @@ def _table(kind: str) -> type[BaseModel]:
             )
             fields[name] = (Annotated[str | None, Reads("rows")] if is_optional else _Read, words)
     tag: Any = Literal[kind]
-    return create_model(model.__name__, __config__=STRICT, kind=(tag, ...), **fields)
+    return create_model(model.__name__, __config__=MADE, kind=(tag, ...), **fields)
 
 
 def _task(number: int, settings: Any, inputs: Inputs) -> Any:
