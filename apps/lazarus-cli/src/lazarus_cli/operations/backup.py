@@ -30,19 +30,22 @@ def backup(
     from lazarus_cli.operations.file_list import LIST, check_files
 
     check_apart(source, output)
+    was_there = False
     with hashed(source) as listed:
         if is_archive(output):
-            if not _is_same_archive(output, listed.digest):
+            was_there = _is_same_archive(output, listed.digest)
+            if not was_there:
                 with megabytes("writing", listed.total_bytes) as advance:
                     write_archive(source, listed, output, advance)
         elif (output / LIST).is_file() and read_list(output).digest == listed.digest:
+            was_there = True
             check_files(output, listed)
         else:
             with megabytes("writing", listed.total_bytes) as advance:
                 copy_out(source, listed, output, advance)
     for name, path in _inputs(source):
         say(f"not in the backup: `{name}` {path}")
-    show_result(listed, str(output), "wrote and read again", as_json=as_json)
+    show_result(listed, str(output), "was there, read again" if was_there else "wrote and read again", as_json=as_json)
 
 
 def _is_same_archive(path: Path, digest: str) -> bool:

@@ -89,6 +89,11 @@ def check_apart(source: Path, output: Path) -> None:
         raise OperationError(f"{output} and {source} lie in each other: choose another name for the copy", "LC-E273")
 
 
+def has_files(path: Path) -> bool:
+    """Whether a folder has files. A command that restores then compares it and writes nothing."""
+    return path.is_dir() and any(path.iterdir())
+
+
 def show_result(listed: FileList, place: str, what: str, *, as_json: bool) -> None:
     """Prints the result of a command.
 

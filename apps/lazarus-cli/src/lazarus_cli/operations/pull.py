@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lazarus_cli.operations.copying import AsJson, Expect, check_apart, check_expect, megabytes, show_result
+from lazarus_cli.operations.copying import AsJson, Expect, check_apart, check_expect, has_files, megabytes, show_result
 
 
 def pull(
@@ -30,6 +30,7 @@ def pull(
     digits, place = check_expect(expect), read_place(source)
     if isinstance(place, Path):
         check_apart(place, output)
+    was_there = has_files(output)
     with megabytes("copying", None) as advance:
         if isinstance(place, Path):
             listed = copy_in(place, output, advance, expect=digits)
@@ -37,4 +38,4 @@ def pull(
             from lazarus_cli.operations.hub import pull_from_hub
 
             listed = pull_from_hub(place, output, expect=digits)
-    show_result(listed, str(output), "copied and compared", as_json=as_json)
+    show_result(listed, str(output), "was there, compared" if was_there else "copied and compared", as_json=as_json)

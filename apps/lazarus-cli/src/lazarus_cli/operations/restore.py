@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lazarus_cli.operations.copying import AsJson, Expect, check_apart, check_expect, megabytes, show_result
+from lazarus_cli.operations.copying import AsJson, Expect, check_apart, check_expect, has_files, megabytes, show_result
 
 
 def restore(
@@ -25,7 +25,8 @@ def restore(
 
     digits = check_expect(expect)
     check_apart(source, output)
+    was_there = has_files(output)
     with megabytes("restoring", None) as advance:
         put = restore_archive if is_archive(source) and not source.is_dir() else copy_in
         listed = put(source, output, advance, expect=digits)
-    show_result(listed, str(output), "restored and compared", as_json=as_json)
+    show_result(listed, str(output), "was there, compared" if was_there else "restored and compared", as_json=as_json)

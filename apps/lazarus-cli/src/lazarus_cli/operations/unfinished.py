@@ -66,7 +66,8 @@ def is_restored(path: Path, listed: FileList, on_bytes: OnBytes = lambda _: None
         listed: Files that it should have. They are read only if every size is right.
         on_bytes: Called with the number of bytes that were read since the last call.
     """
-    with contextlib.suppress(OSError, OperationError):
+    # What is missing or differs; a file that cannot be read is an error of its own.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, OperationError):
         is_candidate = path.is_dir() and not (path / LIST).exists()
         if is_candidate and all((path / name).lstat().st_size == each.bytes for name, each in listed.files.items()):
             check_files(path, listed, on_bytes)
