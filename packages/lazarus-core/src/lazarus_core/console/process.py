@@ -86,6 +86,7 @@ def _log_as_words() -> None:
 @contextlib.contextmanager
 def _one_line_endings(name: str) -> Generator[None]:
     previous = {number: signal.signal(number, _end_by_signal) for number in _handled_signals()}
+    stdout = sys.stdout
     try:
         yield
     except LazarusError as error:
@@ -97,7 +98,7 @@ def _one_line_endings(name: str) -> Generator[None]:
     except SystemExit as error:
         if error.code in (TERMINATED, HUNG_UP):
             warn(f"{name}: stopped by {'SIGTERM' if error.code == TERMINATED else 'SIGHUP'}; {NOTHING_HALF}")
-        elif type(sys.stdout).__name__ == "PacifyFlushWrapper":  # what click makes of a reader that left during --help
+        elif sys.stdout is not stdout:  # click wraps it where the reader left during --help, and exits with 1
             raise SystemExit(READER_LEFT) from None
         raise
     except Exception as error:
