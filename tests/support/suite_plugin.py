@@ -4,10 +4,12 @@
 runs every test: all steps of a law, all parameters, all Hypothesis examples, each command in a Python of its own.
 """
 
+import ctypes.util
 import gc
 import os
 import shutil
 import signal
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ import suite
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before the tests load NumPy
     os.environ.setdefault(_name, "1")  # each worker has one core, and two threads of a BLAS wait for each other
+if sys.platform == "linux" and ctypes.util.find_library("openblas") is None:
+    os.environ.setdefault("LAZARUS_BLAS", "off")  # or each command of a test warns of the slow BLAS
 os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # MLX starts g++ for each kernel, which takes longer than a test
 
 SHAPES_OF = (

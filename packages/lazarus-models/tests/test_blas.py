@@ -51,12 +51,20 @@ def test_too_late_is_said(openblas):
     assert "too late" in json.loads(out)["reason"]
 
 
-def test_a_slow_blas_is_warned_of_once_and_off_is_not():
-    code = "import ctypes.util; ctypes.util.find_library = lambda name: None; "
-    code += "import lazarus_models.backend, lazarus_models.components.masks"
-    _, _, err = python(code, LAZARUS_BLAS="")
-    assert err.count("install OpenBLAS") == 1
-    assert python("import lazarus_models.backend", LAZARUS_BLAS="off")[2] == ""
+NO_OPENBLAS = "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
+
+
+@pytest.mark.parametrize(("wanted", "warnings"), [("", 1), ("off", 0)])
+def test_a_slow_blas_is_warned_of_once_where_models_are_made_and_off_is_not(stories, wanted, warnings):
+    code = f"import lazarus_models\nfor _ in range(2): lazarus_models.load({str(stories.path)!r})"
+    _, _, err = python(NO_OPENBLAS + code, LAZARUS_BLAS=wanted)
+    assert err.count("install OpenBLAS") == err.count("\n") == warnings
+
+
+def test_a_refused_command_is_one_line_without_a_fast_blas():
+    code = "from lazarus_models.__main__ import main; import sys; sys.argv[1:] = ['infer', '-m', 'absent']; main()"
+    done, _, err = python(NO_OPENBLAS + code, LAZARUS_BLAS="")
+    assert (done, err.count("\n"), err[:6]) == (2, 1, "error:")
 
 
 @pytest.mark.slow

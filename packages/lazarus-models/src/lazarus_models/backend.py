@@ -1,6 +1,7 @@
 """MLX as the rest of the package imports it: `mx` and `nn`, with a fast BLAS loaded and MLX's switches set before them.
 
-On a CPU without a fast BLAS, one warning says what to install. Results then differ in their last bits only.
+On a CPU without a fast BLAS, one warning says what to install, when the first model is made. Results then differ in their
+last bits only.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Generator
+from functools import cache
 
 from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.errors import BlasError
@@ -32,7 +34,7 @@ except ImportError as error:
 import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optimizers  # noqa: E402
 
-__all__ = ["BLAS", "KERNELS", "mx", "nn", "on_cpu", "optimizers", "own_streams"]
+__all__ = ["BLAS", "KERNELS", "mx", "nn", "on_cpu", "optimizers", "own_streams", "warn_of_slow_blas"]
 
 _BLAS_BUFFER = 128 << 20
 """Bytes that OpenBLAS allocates for the first product of each thread. If refused, it retries forever."""
@@ -41,6 +43,13 @@ _BLAS_BUFFER = 128 << 20
 def on_cpu() -> bool:
     """Whether MLX's default device is a CPU."""
     return mx.default_device().type == mx.cpu
+
+
+@cache
+def warn_of_slow_blas() -> None:
+    """Warns once a process of a CPU without a fast BLAS. Importing this module does not: a refused command has one line."""
+    if BLAS.library == "builtin" and BLAS.reason != OFF and on_cpu():
+        logging.getLogger(__name__).warning("MLX uses its slow built-in BLAS: %s", BLAS.reason)
 
 
 @contextlib.contextmanager
@@ -80,5 +89,3 @@ KERNELS = keep_kernels(str(mx.device_info(mx.gpu).get("architecture", "gpu"))) i
 """Compiled kernels of an NVIDIA GPU; None on other devices."""
 if BLAS.library not in ("builtin", "accelerate"):
     _check_room(BLAS.threads or 1)
-if BLAS.library == "builtin" and BLAS.reason != OFF and on_cpu():
-    logging.getLogger(__name__).warning("MLX uses its slow built-in BLAS: %s", BLAS.reason)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxtyping import Float, Integer
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx, nn, warn_of_slow_blas
 from lazarus_models.components.attention import Attention
 from lazarus_models.components.caches import PartedCache
 from lazarus_models.components.embedding import Embedding
@@ -148,6 +148,7 @@ class Decoder(nn.Module):
     """A language model: ids (B, T) to logits (B, T, V)."""
 
     def __init__(self, config: DecoderConfig) -> None:
+        warn_of_slow_blas()
         super().__init__()
         self.config = config
         put(self, config.names[0], Body(config))
