@@ -15,7 +15,7 @@ from lazarus_train.rollouts.environments import Environment, close, following_id
 from lazarus_train.rollouts.generate import Drawn, Request, draw_answers, rollout_seed
 from lazarus_train.rollouts.prompts import Prompts
 from lazarus_train.rollouts.record import TRUNCATED, Rollout, rounded
-from lazarus_train.rollouts.rewards import OK, Answer, Reward, checked
+from lazarus_train.rollouts.rewards import OK, Answer, Reward, verdicts_of
 
 Lines = Mapping[int, NDArray[np.float32]]
 """Log-probabilities of the whole vocabulary by index of the drawn token."""
@@ -223,7 +223,7 @@ class Collector:
             ]
         places = [place for place, each in enumerate(plain) if each.status == OK]
         answers = [self._answer(plain[place]) for place in places]
-        verdicts = checked(self.reward.score(answers), len(answers)) if answers else []
+        verdicts = verdicts_of(self.reward, answers) if answers else []
         for place, verdict in zip(places, verdicts, strict=True):
             penalty = overlong_penalty(plain[place].length, self.drawing.limit, self.drawing.overlong_buffer)
             parts = {**verdict.parts, **({"overlong": penalty} if self.drawing.overlong_buffer else {})}

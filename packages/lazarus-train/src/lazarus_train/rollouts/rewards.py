@@ -9,6 +9,7 @@ entry point of the group `lazarus.scorers`:
 """
 
 import importlib
+import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from lazarus_core.plugins import PluginGroup, near_name
+from lazarus_core.errors import LazarusError
+from lazarus_core.plugins import PluginGroup, near_name, reason
 from lazarus_train.errors import SetupError
 
 GROUP = "lazarus.scorers"
@@ -86,7 +88,7 @@ class ExactReward:
 
 
 class FunctionReward:
-    """The reward of a Python function.
+    """The reward of a Python function. An exception, or a result that is no number, is an aborted verdict.
 
     Args:
         function: Called with `prompt`, `completion` and `row`. Returns a number, a mapping of named numbers, which are
@@ -99,7 +101,7 @@ class FunctionReward:
         self._name = name
 
     def score(self, answers: Sequence[Answer]) -> list[Verdict]:
-        """One verdict for each answer. An exception of the function is an aborted verdict."""
+        """One verdict for each answer."""
         return [self._verdict(each) for each in answers]
 
     def _verdict(self, answer: Answer) -> Verdict:
@@ -109,10 +111,13 @@ class FunctionReward:
             return Verdict(None, status=f"{self._name} raised {type(error).__name__}")
         if found is None:
             return Verdict(None, status="no reward")
-        if isinstance(found, Mapping):
-            parts = {str(name): float(value) for name, value in cast("Mapping[Any, Any]", found).items()}
-            return Verdict(sum(parts.values()), parts)
-        return Verdict(float(found))
+        try:
+            if isinstance(found, Mapping):
+                parts = {str(name): float(value) for name, value in cast("Mapping[Any, Any]", found).items()}
+                return Verdict(sum(parts.values()), parts)
+            return Verdict(float(found))
+        except (TypeError, ValueError, OverflowError):
+            return Verdict(None, status=f"{self._name} gave no number")
 
 
 def load_reward(name: str) -> Reward:
@@ -158,9 +163,10 @@ def _of_function(name: str) -> Reward:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # an import runs code of the user
+        why = str(error) if isinstance(error, ImportError | AttributeError) else reason(error)
         raise SetupError(
-            f"`reward` {name} cannot be imported ({error}): give MODULE:FUNCTION from the working directory or an "
+            f"`reward` {name} cannot be imported ({why}): give MODULE:FUNCTION from the working directory or an "
             "installed package",
             "LR-E250",
         ) from error
@@ -170,7 +176,45 @@ def _of_function(name: str) -> Reward:
         return cast("Reward", found)
     if not callable(found):
         raise SetupError(f"`reward` {name} is no function and has no method `score`", "LR-E251")
+    _check_arguments(found, name)
     return FunctionReward(found, name)
+
+
+def _check_arguments(function: Callable[..., Any], name: str) -> None:
+    """Refuses a function that every call would fail in. Some functions of C have no signature."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(prompt="", completion="", row={})
+    except TypeError as error:
+        raise SetupError(
+            f"`reward` {name} cannot be called ({error}): give a function of `prompt`, `completion` and `row`",
+            "LR-E251",
+        ) from error
+
+
+def verdicts_of(reward: Reward, answers: Sequence[Answer]) -> list[Verdict]:
+    """The verdicts of a reward, checked.
+
+    Args:
+        reward: The reward.
+        answers: The answers, one or more.
+
+    Raises:
+        SetupError: It failed, or its result has another form.
+    """
+    try:
+        return checked(reward.score(answers), len(answers))
+    except LazarusError:
+        raise
+    except Exception as error:  # code of another package
+        raise SetupError(
+            f"`reward` failed ({reason(error)}): its method `score` takes a list of answers and gives for each an object with "
+            "`reward`, `parts` and `status`",
+            "LR-E251",
+        ) from error
 
 
 def checked(verdicts: Sequence[Any], count: int) -> list[Verdict]:
