@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from lazarus_core.errors import InputError
+from lazarus_train import check_run, train
 from lazarus_train.errors import SetupError
+from lazarus_train.objectives.policy.grpo import GrpoSettings
+from lazarus_train.objectives.policy.ppo import PpoSettings
 from lazarus_train.rollouts.rewards import Answer, Verdict, load_reward, verdicts_of
 
 ANSWER = Answer("p", "abc", {})
@@ -79,3 +82,71 @@ def test_an_expected_failure_of_a_reward_keeps_its_words():
 
     with pytest.raises(InputError, match=r"^the row has no answer$"):
         verdicts_of(SimpleNamespace(score=score), [ANSWER])
+
+
+class Played:
+    """Pays 1 for each of two answers."""
+
+    resets: list  # of the test
+
+    def reset(self, *, seed, task):
+        self.resets.append((seed, task))
+        self.turn = 0
+
+    def step(self, action):
+        self.turn += 1
+        observation = SimpleNamespace(text="go on")
+        return SimpleNamespace(observation=observation, reward=1.0, done=self.turn == 2, truncated=False)
+
+
+@pytest.fixture
+def played(setup, monkeypatch):
+    """A setup whose rows are episodes of `Played`."""
+    monkeypatch.setattr(Played, "resets", [], raising=False)
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Played)
+    return setup
+
+
+def episodes(**settings):
+    return GrpoSettings(**{"environment": "played", "group_size": 2, "max_new_tokens": 8, **settings})
+
+
+def ppo(**settings):
+    return PpoSettings(**{"environment": "played", "max_new_tokens": 8, **settings})
+
+
+def write_rows(setup, **fields):
+    """Questions without answers; the fields belong to the third."""
+    rows = [{"prompt": f"What is {number}?", "seed": number} for number in range(6)]
+    setup.write_rows([*rows[:2], {**rows[2], **fields}, *rows[3:]])
+    setup.build_plan()
+
+
+@pytest.mark.parametrize("fields", [{"seed": "2"}, {"seed": 1.5}, {"seed": None}, {"seed": True}, {"task": 3}])
+def test_a_row_that_begins_no_episode_is_named_before_the_first_step(played, fields):
+    write_rows(played, **fields)
+    (name,) = fields
+    with pytest.raises(SetupError, match=rf"^sample 2 of .*data\.jsonl: its {name} is "):
+        check_run(played.config(objective=episodes()))
+
+
+def test_a_row_that_an_environment_refuses_is_named(played, monkeypatch):
+    class Refusing(Played):
+        def reset(self, *, seed, task):
+            if seed == 2:
+                raise InputError("unknown task", "LG-E131") if task is None else ValueError("no such task")
+
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Refusing)
+    for fields, kind, said in (
+        ({}, InputError, "unknown task$"),
+        ({"task": "x"}, SetupError, "ValueError: no such task"),
+    ):
+        write_rows(played, **fields)
+        with pytest.raises(kind, match=rf"^sample 2 of .*data\.jsonl: .*{said}"):
+            train(played.config(objective=episodes()))
+
+
+def test_seed_and_task_of_a_row_reach_its_environment(played):
+    write_rows(played, task="hard")
+    train(played.config(objective=episodes()))
+    assert {*Played.resets} == {(2, "hard"), *((number, None) for number in (0, 1, 3, 4, 5))}

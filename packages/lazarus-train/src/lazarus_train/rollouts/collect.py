@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_core.errors import LazarusError, reworded
+from lazarus_core.plugins import reason
 from lazarus_tokenkit import Encoder
 from lazarus_train.cpu.thread_parallel import Replicas
+from lazarus_train.errors import SetupError
 from lazarus_train.rollouts.advantages import overlong_penalty
 from lazarus_train.rollouts.environments import Environment, close, following_ids
 from lazarus_train.rollouts.generate import Drawn, Request, draw_answers, rollout_seed
@@ -145,7 +148,17 @@ class Collector:
         environment = self.make_environment()
         sessions.callback(close, environment)
         row = self.prompts.row(asked.sample)
-        environment.reset(seed=int(row.get("seed", asked.sample)), task=row.get("task"))
+        place = self.prompts.dataset.place(asked.sample)
+        try:
+            with reworded(lambda message: f"{place}: {message.replace('`seed`', 'seed')}"):
+                environment.reset(seed=row.get("seed", asked.sample), task=row.get("task"))
+        except LazarusError:
+            raise
+        except Exception as error:  # an environment of another package
+            raise SetupError(
+                f"{place}: the environment cannot begin ({reason(error)}): correct the row, or update the package of the environment",
+                "LR-E251",
+            ) from error
         return _Conversation(asked, ids, environment)
 
     def _draw(self, replicas: Replicas, talks: Sequence[_Conversation], step: int, turn: int) -> None:

@@ -48,11 +48,7 @@ class Prompts:
 
     @cached_property
     def _rows(self) -> Sequence[Mapping[str, Any]]:
-        return [
-            row.members
-            for name, count, first in self.dataset.files
-            for row in islice(read_objects(Path(name)), first, first + count)
-        ]
+        return _rows_of(self.dataset)
 
 
 def check_prompts(dataset: Dataset, samples: Iterable[int]) -> None:
@@ -72,6 +68,36 @@ def check_prompts(dataset: Dataset, samples: Iterable[int]) -> None:
                 f"{dataset.place(sample)} has no prompt: give rows with `prompt`, or with `messages` that begin with the user",
                 "LR-E252",
             )
+
+
+def check_episodes(dataset: Dataset, samples: Iterable[int]) -> None:
+    """Checks that the `seed` and `task` of every row are of a kind that environments take.
+
+    Args:
+        dataset: The samples.
+        samples: Their ids.
+
+    Raises:
+        SetupError: A `seed` is no whole number, or a `task` is no text.
+    """
+    rows = _rows_of(dataset)
+    for sample in samples:
+        row = rows[sample]
+        for name, wanted, kind in (("seed", "a whole number", int), ("task", "a text", str)):
+            if name in row and type(row[name]) is not kind and not (name == "task" and row[name] is None):
+                raise SetupError(
+                    f"{dataset.place(sample)}: its {name} is {row[name]!r:.60}: give {wanted}, as `lazarus gym prompts` writes, "
+                    "or leave it out",
+                    "LR-E252",
+                )
+
+
+def _rows_of(dataset: Dataset) -> list[Mapping[str, Any]]:
+    return [
+        row.members
+        for name, count, first in dataset.files
+        for row in islice(read_objects(Path(name)), first, first + count)
+    ]
 
 
 def _prompt_length(mask: NDArray[np.bool_]) -> int:

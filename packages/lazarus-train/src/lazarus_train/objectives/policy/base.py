@@ -156,15 +156,18 @@ class PolicyObjective(Objective[Any]):
             may_be_empty: Not used: a step has at least one sample.
 
         Raises:
-            SetupError: The plan truncates or splits a sample, or a sample has no prompt.
+            SetupError: The plan truncates or splits a sample, a sample has no prompt, or its row does not fit the settings.
         """
         import numpy as np
 
         from lazarus_train.objectives.loss_normalizer import check_whole
-        from lazarus_train.rollouts.prompts import check_prompts
+        from lazarus_train.rollouts.prompts import check_episodes, check_prompts
 
         check_whole(plan, dataset)
-        check_prompts(dataset, np.unique(plan.sample).tolist())
+        samples: list[int] = np.unique(plan.sample).tolist()
+        check_prompts(dataset, samples)
+        if self.settings.environment is not None:
+            check_episodes(dataset, samples)
         return np.diff(plan.step_splits).astype(np.int64)
 
     @property
