@@ -1,14 +1,20 @@
 """What reinforcement learning is given: rewards of users, rows of environments, settings. What does not fit is one line, before the first step."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
+import lazarus_models
 from lazarus_core.errors import InputError
 from lazarus_train import check_run, train
+from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.errors import SetupError
 from lazarus_train.objectives.policy.grpo import GrpoSettings
 from lazarus_train.objectives.policy.ppo import PpoSettings
+from lazarus_train.rollouts.collect import Asked, Collector, Drawing
+from lazarus_train.rollouts.generate import Drawn
+from lazarus_train.rollouts.prompts import Prompts
 from lazarus_train.rollouts.rewards import Answer, Verdict, load_reward, verdicts_of
 
 ANSWER = Answer("p", "abc", {})
@@ -150,3 +156,38 @@ def test_seed_and_task_of_a_row_reach_its_environment(played):
     write_rows(played, task="hard")
     train(played.config(objective=episodes()))
     assert {*Played.resets} == {(2, "hard"), *((number, None) for number in (0, 1, 3, 4, 5))}
+
+
+@pytest.mark.parametrize("objective", [episodes, ppo])
+def test_an_episode_without_room_for_a_token_trains_nothing(played, objective):
+    played.write_rows([{"prompt": "What is 1?", "seed": 1}] * 4)
+    played.build_plan()
+    length = int(check_run(played.config(objective=episodes())).dataset.lengths.length.max())
+    file = played.model / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": length}))
+    train(played.config(objective=objective(unfinished="score"), max_steps=1))
+    found = [json.loads(line) for line in (played.folder / "run/rollouts.jsonl").read_text().splitlines()]
+    assert {(each["status"], *each["ids"]) for each in found} == {("truncated",)}
+
+
+@pytest.mark.parametrize("room", [3, 4, 8, 1000])
+def test_an_episode_stays_within_the_context_and_ends_with_a_token_of_the_model(played, room):
+    """The context ends behind the first answer, within the reply of the environment, or behind the episode."""
+    write_rows(played)
+    inputs = check_run(played.config(objective=episodes()))
+    lm = lazarus_models.load(played.model)
+    prompts = Prompts(inputs.dataset, inputs.encoder.tokenizer)
+    context = len(prompts.ids(0)) + room
+    stop = lm.stop_ids[0]
+    drawing = Drawing(0, 3, context, 1.0, lm.stop_ids, 8, turns=2, scores_unfinished=True)
+
+    def draw(model, requests, **_):
+        return [Drawn([5, 6, stop], [-1.0] * 3, {}, has_ended=True) for _ in requests]
+
+    collector = Collector(prompts, inputs.encoder, None, drawing, Played, draw)
+    (found,) = collector.collect(Replicas(lm.model, 1), [Asked(0, 0)], 0).rollouts
+    assert found.is_whole
+    assert len(found.ids) <= room
+    assert found.ids[-3:] == (5, 6, stop)
+    assert all(found.is_drawn[-3:])
+    assert found.reward == (2.0 if room == 1000 else 1.0)

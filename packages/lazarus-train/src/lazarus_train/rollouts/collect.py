@@ -165,13 +165,21 @@ class Collector:
         """One more answer in each conversation."""
         requests = [self._request(talk, step, turn) for talk in talks]
         for talk, request in zip(talks, requests, strict=True):
-            talk.status = self._unfinished if request is None else None
+            if request is None:
+                self._end(talk)
         ready = [(talk, request) for talk, request in zip(talks, requests, strict=True) if request is not None]
         size = max(1, -(-len(ready) // replicas.threads))
         parts = [[request for _, request in ready[first : first + size]] for first in range(0, len(ready), size)]
         drawn = [each for part in replicas.each(self._answers, parts) for each in part]
         for (talk, request), each in zip(ready, drawn, strict=True):
             self._take(talk, request.seed, each, turn)
+
+    def _end(self, talk: _Conversation) -> None:
+        """Ends a conversation without room for a further token. Its last message is that of the environment, which nothing reads."""
+        while talk.is_drawn and not talk.is_drawn[-1]:
+            talk.ids.pop()
+            talk.is_drawn.pop()
+        talk.status = self._unfinished if talk.ids else TRUNCATED  # without a token, there is nothing to train on
 
     def _answers(self, model: Any, requests: Sequence[Request]) -> list[Drawn]:
         drawing = self.drawing
