@@ -191,3 +191,14 @@ def test_an_episode_stays_within_the_context_and_ends_with_a_token_of_the_model(
     assert found.ids[-3:] == (5, 6, stop)
     assert all(found.is_drawn[-3:])
     assert found.reward == (2.0 if room == 1000 else 1.0)
+
+
+@pytest.mark.parametrize("objective", [episodes, ppo])
+def test_questions_without_answers_are_held_out(played, objective):
+    write_rows(played)
+    held_out = played.folder / "held_out.jsonl"
+    held_out.write_text('{"prompt": "What is 7?", "seed": 7}\n')
+    train(played.config(objective=objective(unfinished="score"), max_steps=1, eval_data={"new": held_out}))
+    assert (7, None) in Played.resets
+    lines = [json.loads(line) for line in (played.folder / "run/metrics.jsonl").read_text().splitlines()]
+    assert {line["eval_prompts"] for line in lines if "eval_set" in line} == {1}

@@ -55,7 +55,7 @@ def plan_held_out(dataset: Dataset, objective: Objective[Any], tokenizer: Tokeni
     row_len = max(1, int(dataset.lengths.length.max()))
     budget, mode = ROWS_AT_ONCE * row_len, objective.held_out_mode
     config = PlanConfig(token_budget=budget, row_len=row_len, mode=mode, zero_length="exclude")
-    if not dataset.loss_mask.any():
+    if not dataset.loss_mask.any() and not objective.is_on_policy:  # an answer that is drawn needs no label
         raise SetupError(f"{name}: no row has a token that carries loss; give rows with completions", "LR-E110")
     plan = build_plan(dataset.lengths, config)
     units = objective.loss_normalizer(plan, dataset, may_be_empty=True)
