@@ -202,3 +202,23 @@ def test_questions_without_answers_are_held_out(played, objective):
     assert (7, None) in Played.resets
     lines = [json.loads(line) for line in (played.folder / "run/metrics.jsonl").read_text().splitlines()]
     assert {line["eval_prompts"] for line in lines if "eval_set" in line} == {1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"reward": "exact", "turns": 2}, "`turns` has no effect"),
+        ({"environment": "played", "overlong_buffer": 2}, "`overlong_buffer` has no effect"),
+    ],
+)
+def test_settings_of_the_other_kind_of_reward_are_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        GrpoSettings(**settings)
+
+
+def test_a_field_of_the_signal_that_a_row_does_not_have_is_refused(setup):
+    settings = GrpoSettings(reward="exact", choose="signal", prompts_per_step=1, signal_field="tier")
+    setup.write_rows([{"prompt": "a", "completion": "b", "tier": None}, {"prompt": "a", "completion": "b"}])
+    setup.build_plan()
+    with pytest.raises(SetupError, match=r"sample 1 of .* has no field 'tier', .* it has completion, prompt"):
+        check_run(setup.config(objective=settings))

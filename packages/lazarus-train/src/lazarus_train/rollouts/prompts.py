@@ -92,6 +92,28 @@ def check_episodes(dataset: Dataset, samples: Iterable[int]) -> None:
                 )
 
 
+def check_field(dataset: Dataset, samples: Iterable[int], name: str) -> None:
+    """Checks that every row has a field.
+
+    Args:
+        dataset: The samples.
+        samples: Their ids.
+        name: Name of the field.
+
+    Raises:
+        SetupError: A row does not have it.
+    """
+    rows = _rows_of(dataset)
+    for sample in samples:
+        if name not in rows[sample]:
+            known = ", ".join(sorted(rows[sample])[:20])
+            raise SetupError(
+                f"{dataset.place(sample)} has no field {name!r}, which `signal_field` names; it has {known}: correct the data, "
+                "or omit `signal_field`",
+                "LR-E252",
+            )
+
+
 def _rows_of(dataset: Dataset) -> list[Mapping[str, Any]]:
     return [
         row.members

@@ -95,6 +95,10 @@ class PolicySettings(ObjectiveSettings, frozen=True):
             raise ValueError("`overlong_buffer` is above `max_new_tokens`")
         if self.reference != "copy" and not self.beta:
             raise ValueError("`reference` has no effect with `beta` 0")
+        if self.turns != 16 and self.environment is None:
+            raise ValueError("`turns` has no effect without `environment`")
+        if self.overlong_buffer and self.environment is not None:
+            raise ValueError("`overlong_buffer` has no effect with `environment`, which gives the rewards")
         if self.signal_field is not None and self.choose != "signal":
             raise ValueError("`signal_field` has no effect without `choose` signal")
         if self.choose == "signal" and self.prompts_per_step is None:
@@ -153,7 +157,7 @@ class PolicyObjective(Objective[Any]):
         Args:
             plan: The steps.
             dataset: Samples of the plan.
-            may_be_empty: Not used: a step has at least one sample.
+            may_be_empty: Whether the rows are held out, whose signal does not matter.
 
         Raises:
             SetupError: The plan truncates or splits a sample, a sample has no prompt, or its row does not fit the settings.
@@ -161,13 +165,15 @@ class PolicyObjective(Objective[Any]):
         import numpy as np
 
         from lazarus_train.objectives.loss_normalizer import check_whole
-        from lazarus_train.rollouts.prompts import check_episodes, check_prompts
+        from lazarus_train.rollouts.prompts import check_episodes, check_field, check_prompts
 
         check_whole(plan, dataset)
         samples: list[int] = np.unique(plan.sample).tolist()
         check_prompts(dataset, samples)
         if self.settings.environment is not None:
             check_episodes(dataset, samples)
+        if self.settings.signal_field is not None and not may_be_empty:
+            check_field(dataset, samples, self.settings.signal_field)
         return np.diff(plan.step_splits).astype(np.int64)
 
     @property
