@@ -14,7 +14,9 @@ from lazarus_train.objectives.policy.grpo import GrpoSettings
 from lazarus_train.objectives.policy.ppo import PpoSettings
 from lazarus_train.rollouts.collect import Asked, Collector, Drawing
 from lazarus_train.rollouts.generate import Drawn
+from lazarus_train.rollouts.groups import figures
 from lazarus_train.rollouts.prompts import Prompts
+from lazarus_train.rollouts.record import Rollout
 from lazarus_train.rollouts.rewards import Answer, Verdict, load_reward, verdicts_of
 
 ANSWER = Answer("p", "abc", {})
@@ -222,3 +224,19 @@ def test_a_field_of_the_signal_that_a_row_does_not_have_is_refused(setup):
     setup.build_plan()
     with pytest.raises(SetupError, match=r"sample 1 of .* has no field 'tier', .* it has completion, prompt"):
         check_run(setup.config(objective=settings))
+
+
+def test_an_aborted_verdict_counts_in_no_mean_of_parts():
+    def rollout(copy, status, reward, parts):
+        return Rollout(1, 0, copy, (0,), (5,), (True,), (-1.0,), ("x",), status, reward, parts, reward)
+
+    found = figures(
+        [
+            rollout(0, "ok", 1.5, {"right": 1.0, "short": 0.5}),
+            rollout(1, "aborted", None, {"right": 1.0}),  # `short` timed out
+            rollout(2, "truncated", None, {}),
+            rollout(3, "ok", 0.0, {"right": 0.0}),  # a function that names other parts
+        ],
+        is_control=False,
+    )
+    assert (found["reward"], found["reward_right"], found["reward_short"]) == (0.75, 0.5, 0.25)

@@ -73,7 +73,7 @@ def figures(rollouts: Sequence[Rollout], *, is_control: bool) -> dict[str, float
     return {
         "reward": mean([each.true_reward or 0.0 for each in whole]),
         **({"random_reward": mean([each.reward or 0.0 for each in whole])} if is_control else {}),
-        **{f"reward_{name}": mean([each.parts.get(name, 0.0) for each in rollouts if each.parts]) for name in names},
+        **{f"reward_{name}": mean([each.parts.get(name, 0.0) for each in whole]) for name in names},
         "signal_share": signals / max(1, len(groups)),
         "signals_per_1k_tokens": 1000 * signals / max(1, tokens),
         "answers": float(len(rollouts)),
