@@ -36,7 +36,8 @@ from lazarus_gym.errors import AuditError, OpenEnvError, SamplesError
 from lazarus_gym.exports import ExportConfig, export_tasks
 from lazarus_gym.openenv import OpenEnvConfig
 from lazarus_gym.servers import OpenEnvServerConfig, serve_openenv
-from lazarus_gym.tasks.families import FAMILIES
+from lazarus_gym.task_folder import write_task_folder
+from lazarus_gym.tasks.families import FAMILIES, generate_set
 from suite import thinned
 
 HERE = Path(__file__).parent
@@ -293,3 +294,20 @@ def test_an_unknown_task_is_one_line():
     with pytest.raises(AuditError, match=r"there is no task 'sudokku' \(did you mean 'sudoku'\?\)") as found:
         audit_subjects(find_target("lazarus:sudokku"))
     assert found.value.code == "LG-E135"
+
+
+@pytest.mark.parametrize("shared", [1, 30])
+def test_a_question_of_evaluation_anywhere_in_training_is_found(tmp_path: Path, shared: int):
+    """Those behind the tasks whose answers are judged, too."""
+    folder = tmp_path / "tasks"
+    write_task_folder(generate_set(200, 30), folder, {})
+    target, config = find_target(str(folder)), AuditConfig(items=1, draws=2, hash_seeds=())
+    assert audit_subjects(target, config).findings == ()
+    training = (folder / "train.jsonl").read_text().splitlines(keepends=True)
+    evaluation = (folder / "eval.jsonl").read_text().splitlines(keepends=True)
+    (folder / "eval.jsonl").write_text("".join([*evaluation[shared:], *training[-shared:]]))
+    (finding,) = audit_subjects(target, config).findings
+    assert (finding.check, finding.message) == (
+        "overlap",
+        f"{shared} of 30 questions of evaluation are questions of training",
+    )

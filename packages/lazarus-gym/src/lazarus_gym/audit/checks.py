@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from lazarus_gym.audit.canaries import MARKER, is_surely_wrong, wrong_answers
+from lazarus_gym.audit.file_tasks import shared
 from lazarus_gym.audit.findings import AuditReport, Finding
 from lazarus_gym.audit.targets import AuditTarget, AuditWorker
 from lazarus_gym.errors import AuditError
@@ -202,7 +203,11 @@ class _Audit:
         turned = self._fresh(jail, name, _TRAINING, places[::-1])
         if turned is not None and turned[::-1] != first:
             self._add(name, "order", _difference(first, turned[::-1], "made in the opposite order"))
-        if self._target.has_splits and (later := self._fresh(jail, name, _EVALUATION, places)) is not None:
+        if self._target.is_file and self._target.has_splits:
+            count, of = shared(name)
+            if count:
+                self._add(name, "overlap", f"{count} of {of} questions of evaluation are questions of training")
+        elif self._target.has_splits and (later := self._fresh(jail, name, _EVALUATION, places)) is not None:
             # With the answer, since the first view of a game such as Mastermind is the same for all.
             common = {tuple(each.items()) for each in first} & {tuple(each.items()) for each in later}
             if len(common) >= 2:

@@ -52,6 +52,17 @@ def fresh_items(name: str, seed: int, indices: list[int]) -> list[dict[str, Any]
     return [{"question": each["question"], "answer": each["answer"]} for each in found]
 
 
+def shared(path: str) -> tuple[int, int]:
+    """The number of questions of evaluation that are questions of training, too, and the number of all of evaluation.
+
+    Args:
+        path: A folder of tasks.
+    """
+    training = {task.prompt for task in read_tasks(Path(path) / TRAIN)}
+    evaluation = read_tasks(Path(path) / EVALUATION)
+    return sum(task.prompt in training for task in evaluation), len(evaluation)
+
+
 @lru_cache(maxsize=4)
 def _tasks(path: str, name: str) -> list[Task]:
     return read_tasks(Path(path) / name if name else Path(path))
