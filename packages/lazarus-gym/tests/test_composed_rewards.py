@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lazarus_gym import make_environment
 from lazarus_gym.__main__ import main
-from lazarus_gym.errors import RewardError
+from lazarus_gym.errors import GymError, RewardError
 from lazarus_gym.rewards import Answer, ComposedReward, RewardFile, load_rewards
 
 HERE = Path(__file__).parent
@@ -261,6 +261,32 @@ def test_a_row_without_answer_is_one_line(row: dict[str, Any], words: str):
     with pytest.raises(RewardError, match=words) as found:
         reward.score([Answer("", "4", row)])
     assert found.value.code == "LG-E124"
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "words"),
+    [
+        ({"type": "number"}, {"id": "a-7"}, r"^row 'a-7': the row has no field `answer`"),
+        ({"type": "gsm8k"}, {"id": 7, "answer": "none"}, r"^row 7: the row has no number in `answer`"),
+        ({"type": "exact"}, {"answer": 1.5}, r"^row of the question 'What\?': the row has no text"),
+        (
+            {"type": "environment"},
+            {"id": "x", "environment": "maths"},
+            r"^row 'x': the row has no whole number in `seed`",
+        ),
+        (
+            {"type": "environment", "environment": "maths"},
+            {"id": "x", "seed": 1, "task": "more"},
+            r"^row 'x': unknown task 'more'",
+        ),
+    ],
+)
+def test_an_error_names_the_row(part: dict[str, Any], row: dict[str, Any], words: str):
+    reward = ComposedReward(RewardFile.model_validate({"rewards": {"p": part}}))
+    right = Answer("What?", "4", {"answer": "4", "environment": "maths", "seed": 1})
+    for prompt in ("What?", [{"role": "user", "content": "What?"}]):
+        with pytest.raises(GymError, match=words):
+            reward.score([right, Answer(prompt, "4", row)])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from lazarus_gym.errors import EnvironmentUseError, RewardError
 from lazarus_gym.interface import AnswerLike
 from lazarus_gym.jail import Jail, JailConfig, JailResult
 from lazarus_gym.rewards import parts
@@ -78,9 +79,17 @@ class ComposedReward:
 
         Raises:
             RewardError: A row lacks the right answer (LG-E124).
+            EnvironmentUseError: There is no such environment or task (LG-E130, LG-E131).
             JailError: A function cannot be loaded (LG-E133), or a row of it is not JSON (LG-E134).
         """
-        return [self._verdict(each) for each in batch]
+        verdicts: list[RewardVerdict] = []
+        for each in batch:
+            try:
+                verdicts.append(self._verdict(each))
+            except (RewardError, EnvironmentUseError) as error:
+                error.args = (f"{_named(each)}: {error.message}",)
+                raise
+        return verdicts
 
     def _verdict(self, answer: AnswerLike) -> RewardVerdict:
         values: dict[str, float] = {}
@@ -114,6 +123,17 @@ class ComposedReward:
                 )
             case _:
                 return _Value(_PLAIN[part.type](part, answer.completion, answer.row))
+
+
+def _named(answer: AnswerLike) -> str:
+    """The row of an answer in words: its id, or else its question."""
+    name = answer.row.get("id")
+    if isinstance(name, str | int):
+        return f"row {name!r:.80}"
+    asked = (
+        answer.prompt if isinstance(answer.prompt, str) else answer.prompt[-1].get("content") if answer.prompt else ""
+    )
+    return f"row of the question {asked!r:.80}"
 
 
 def _number(result: JailResult) -> _Value:
