@@ -1,6 +1,7 @@
 """The command, as a process."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,43 @@ def test_bad_usage_is_one_line_and_exit_2(
     assert says in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["run", "--port", "9"], "--port has no effect without --host"),
+        (["run", "--openenv", "ws://127.0.0.1:1", "--transport", "tcp"], "--transport has no effect without --host"),
+        (["info", "--port", "9"], "--port has no effect without --host"),
+        (["export", "math", "--to", "trl", "--level", "easy", "-o", "x.py"], "--level has no effect on questions"),
+        (["export", "sudoku", "--to", "trl", "--digits", "2", "-o", "x.py"], "--digits has no effect on a game"),
+        (["export", "chess", "--to", "trl", "--level", "hard", "-o", "x.py"], "called 'chess'"),
+    ],
+)
+def test_an_option_of_another_target_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    says: str,
+):
+    monkeypatch.chdir(tmp_path)
+    assert gym(monkeypatch, *args) == 2
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command", [("prompts", "maths", "-n", "1"), ("run", "--puzzles", "lights_out", "-n", "1")], ids=["prompts", "run"]
+)
+def test_the_next_command_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+):
+    path = tmp_path / "my file"
+    assert gym(monkeypatch, *command, "-o", str(path)) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("next: ")]
+    words = shlex.split(line)
+    assert [word for word in words if word.startswith(str(path))], "one word"
 
 
 def test_verify_scores_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 import signal
 from datetime import datetime
 from pathlib import Path
@@ -20,21 +21,31 @@ if TYPE_CHECKING:
 
 Host = Annotated[str | None, typer.Option("--host", help="Puzzle server [default: the embedded games].")]
 Port = Annotated[
-    int, typer.Option("--port", help="Its port: 8023 telnet, 8024 TCP, 8025 WebSocket.", min=1, max=65_535)
+    int | None,
+    typer.Option(
+        "--port",
+        help="Port of --host: 8023 telnet, 8024 TCP, 8025 WebSocket [default: 8024].",
+        min=1,
+        max=65_535,
+    ),
 ]
 Transport = Annotated[
-    Literal["auto", "tcp", "websocket"],
-    typer.Option("--transport", help="`tcp` understands telnet too; `auto` is `websocket` on 8025 and 8026."),
+    Literal["auto", "tcp", "websocket"] | None,
+    typer.Option(
+        "--transport",
+        help="For --host: `tcp` understands telnet too; `auto` is `websocket` on 8025 and 8026 [default: auto].",
+    ),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for a reply of the server.", min=0.1, max=86_400)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PORT = 8024
 DEFAULT_FOLDER = Path("gym")
 Result = TypeVar("Result")
 
 
 def run(
     host: Host = None,
-    port: Port = 8024,
+    port: Port = None,
     openenv: Annotated[
         str | None, typer.Option("--openenv", help="OpenEnv server instead, such as ws://127.0.0.1:8000.")
     ] = None,
@@ -42,7 +53,7 @@ def run(
         str,
         typer.Option(
             "--puzzles",
-            help="Games, comma-separated, or `all` [default: the embedded games; of --openenv: the server's choice].",
+            help="Games, comma-separated, or `all` [default: the embedded games; of --host: sudoku; of --openenv: the server's choice].",
         ),
     ] = "",
     episodes: Annotated[int, typer.Option("-n", "--episodes", help="Number of episodes.")] = 100,
@@ -59,7 +70,7 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first puzzles.")] = 0,
     max_moves: Annotated[int, typer.Option("--max-moves", help="Moves after which an episode is given up.")] = 200,
     sessions: Annotated[int, typer.Option("--sessions", help="Connections at once.")] = 4,
-    transport: Transport = "auto",
+    transport: Transport = None,
     timeout: Timeout = 60.0,
     tokenizer: Annotated[
         str, typer.Option("-t", "--tokenizer", help="Tokenizer of the length cache, or `none` for no cache.")
@@ -92,9 +103,8 @@ def run(
         max_moves=max_moves,
         sessions=sessions,
         host=host,
-        port=port,
-        transport=transport,
         timeout_s=timeout,
+        **_of_host(host, port, transport),
     )
     folder = output or _dated_folder()
     if tokenizer != "none":
@@ -150,6 +160,14 @@ def _config(**settings: Any) -> "CollectConfig":
         raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {plain_reason(first['msg'])}", "LG-E155") from error
 
 
+def _of_host(host: str | None, port: int | None, transport: str | None) -> dict[str, Any]:
+    """Port and transport, of a puzzle server alone: whoever forgets --host would play the embedded games."""
+    given = {"--port": port, "--transport": transport}
+    if host is None and (unused := [name for name, value in given.items() if value is not None]):
+        raise typer.BadParameter(f"{unused[0]} has no effect without --host")
+    return {"port": PORT if port is None else port, "transport": transport or "auto"}
+
+
 def _games(words: str) -> "tuple[PuzzleGame, ...]":
     from lazarus_gym.wire import find_puzzle
 
@@ -188,13 +206,14 @@ def _report(result: "CollectResult", folder: Path, tokenizer: str, *, as_json: b
     if result.saved:
         say(f"{result.saved} episodes and {result.samples} samples: {folder}")
     if longest:
-        say(f"next: lazarus data batchplan build -l {folder}/lengths.jsonl -e 1 -b {max(4096, longest)} -o PLAN")
+        lengths = shlex.quote(f"{folder}/lengths.jsonl")
+        say(f"next: lazarus data batchplan build -l {lengths} -e 1 -b {max(4096, longest)} -o PLAN")
 
 
 def info(
     host: Host = None,
-    port: Port = 8024,
-    transport: Transport = "auto",
+    port: Port = None,
+    transport: Transport = None,
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
@@ -206,6 +225,7 @@ def info(
 
     from lazarus_gym.environments import ENVIRONMENTS, make_environment
 
+    server = _of_host(host, port, transport)
     if host is None:
         rows: list[dict[str, Any]] = [
             {"game": name, "state": "embedded", "detail": ", ".join(make_environment(name).tasks)}
@@ -214,12 +234,13 @@ def info(
     else:
         from lazarus_gym.wire import TelnetClientConfig, TelnetGymClient, probe_games
 
-        settings = _client(TelnetClientConfig, host=host, port=port, transport=transport, timeout_s=timeout)
+        settings = _client(TelnetClientConfig, host=host, timeout_s=timeout, **server)
         rows = [probe.model_dump() for probe in asyncio.run(probe_games(lambda: TelnetGymClient(settings)))]
+    place = f"{host}:{server['port']}" if host else "embedded"
     if as_json:
-        show(json.dumps({"server": f"{host}:{port}" if host else "embedded", "games": rows}, indent=1))
+        show(json.dumps({"server": place, "games": rows}, indent=1))
         return
-    show(f"server: {f'{host}:{port}' if host else 'embedded'}")
+    show(f"server: {place}")
     for row in rows:
         show(f"{row['game']:<16}{row['state']:<14}{row['detail']}")
 

@@ -1,6 +1,7 @@
 """The command `lazarus gym prompts`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -47,4 +48,5 @@ def prompts(
             row = {"prompt": observation.text, "seed": seed + number, "task": kind, "environment": environment}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     say(f"{count} prompts of {environment}: {output}")
-    say(f"next: lazarus train grpo --environment gym:{environment} --data {output} --build-plan -o run --model MODEL")
+    words = f"--environment {shlex.quote(f'gym:{environment}')} --data {shlex.quote(str(output))}"
+    say(f"next: lazarus train grpo {words} --build-plan -o run --model MODEL")
