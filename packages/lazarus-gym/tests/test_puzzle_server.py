@@ -39,6 +39,8 @@ def test_the_menu_lists_every_game_and_starts_it_by_number_id_and_name():
         ("sudoku easy 99999999999999999999", "Invalid seed. Give a whole number."),
         ("sudoku easy 9999999999999999999", "Invalid seed. Give a whole number below 2**63."),
         ("sudoku easy \u0661", "Invalid seed. Give a whole number."),
+        ("sudoku 5 hard", "Invalid difficulty. Choose from: easy, medium, hard"),
+        ("sudoku 5 6", "Invalid difficulty. Choose from: easy, medium, hard"),
         ("sudoku easy 1 2", "Unknown command. Type 'help' to see available options."),
     ],
 )
@@ -262,3 +264,41 @@ def test_crowds_and_endless_lines_end_connections_on_every_transport(transport: 
                 return str(caught.value.code)
 
     assert asyncio.run(run()) in ("LG-E142", "LG-E143", "LG-E140")
+
+
+@pytest.mark.parametrize("mode", ["normal", "strict", "json"])
+@pytest.mark.parametrize("name", GAMES)
+def test_a_reset_gives_away_nothing_that_was_hidden(name: str, mode: str):
+    """Whatever was played before: a lost game stays lost, and a guess or a mine stays on the board."""
+    connection = PuzzleConnection()
+    connection.reply(f"{name} easy 1")
+    play = connection._play  # pyright: ignore[reportPrivateUsage]
+    assert play is not None
+    connection.reply(f"mode {mode}")
+    if name == "minesweeper":
+        mine = min(play.puzzle.mines)
+        connection.reply(f"reveal {mine // play.puzzle.size + 1} {mine % play.puzzle.size + 1}")
+    elif name == "mastermind":
+        wrong = " ".join(str(colour % play.puzzle.num_colours + 1) for colour in play.puzzle.code)
+        for _ in range(play.puzzle.num_guesses):
+            connection.reply(f"guess {wrong}")
+    else:
+        connection.reply(play.game.solution(play.puzzle, play.position)[0])
+    is_lost, before = play.is_over, play.position
+    assert is_lost is (name in ("minesweeper", "mastermind"))
+    (said, *_) = connection.reply("reset")
+    assert play.is_over is is_lost
+    assert play.position == (before if is_lost else play.game.start(play.puzzle))
+    assert ("not available" in said or said == "ERR:INVALID_MOVE") is is_lost
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
+def test_a_seed_that_a_server_refuses_is_one_before_it_is_sent(seed: int):
+    async def run() -> None:
+        session = await open_embedded(5)
+        with pytest.raises(GymError, match=f"`seed` is {seed}: give 0 to") as caught:
+            await session.start(PuzzleGame.LIGHTS_OUT, seed=seed)
+        assert caught.value.code == "LG-E145"
+        assert (await session.start(PuzzleGame.LIGHTS_OUT, seed=2**63 - 1)).seed == 2**63 - 1
+
+    asyncio.run(run())

@@ -72,6 +72,8 @@ class Game(ABC, Generic[Puzzle, Position]):
     """Forms of the moves."""
     max_moves: ClassVar[int | None] = None
     """Moves that the rules allow; None for any number."""
+    is_hidden: ClassVar[bool] = False
+    """Whether moves reveal what the player must not know, so that a board which goes back to its start would give it away."""
 
     @abstractmethod
     def generate(self, draw: Draw, level: Level) -> Puzzle:

@@ -43,6 +43,7 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
     name = "mastermind"
     title = "Mastermind"
     commands = ("guess COLOUR COLOUR ...",)
+    is_hidden = True
 
     @override
     def generate(self, draw: Draw, level: Level) -> Secret:

@@ -57,6 +57,7 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
     name = "minesweeper"
     title = "Minesweeper"
     commands = ("reveal ROW COLUMN", "flag ROW COLUMN")
+    is_hidden = True
 
     @override
     def generate(self, draw: Draw, level: Level) -> MinePuzzle:

@@ -111,9 +111,13 @@ class Play:
         """First words of the moves."""
         return frozenset(form.split()[0] for form in self.game.commands)
 
-    def reset(self) -> None:
-        """Puts the board back to the start. Counters stay, and a shown solution stays shown."""
-        self.position = self.game.start(self.puzzle)
+    def reset(self) -> bool:
+        """Puts the board back to the start, where moves reveal nothing, and returns whether it did. Counters stay, and a shown
+        solution stays shown.
+        """
+        if not self.game.is_hidden:
+            self.position = self.game.start(self.puzzle)
+        return not self.game.is_hidden
 
     def reward(self) -> float:
         """Reward of the whole play, 0 to 1."""

@@ -1,8 +1,8 @@
 """The puzzle protocol, server side: the state of one connection, from a line to the lines of its reply.
 
-The grammar is that of the public puzzle servers, so their clients can play. Four things differ: `solve` forfeits the
-puzzle, `reset` keeps the counters, `optimal_steps` is the number known at the start, and a wrong difficulty or seed in
-the menu is refused.
+The grammar is that of the public puzzle servers, so their clients can play. Five things differ: `solve` forfeits the
+puzzle, `reset` keeps the counters, games whose moves reveal what is hidden have no `reset`, `optimal_steps` is the number known at
+the start, and a wrong difficulty or seed in the menu is refused.
 """
 
 import json
@@ -98,7 +98,7 @@ class PuzzleConnection:
             return [f"Invalid game number. Choose 1-{len(GAMES)}."]
         if name is None or len(rest) > 2:
             return [_MENU_UNKNOWN]
-        level = rest.pop(0).lower() if rest and not rest[0].isdigit() else LEVELS[0]
+        level = rest.pop(0).lower() if len(rest) == 2 or (rest and not rest[0].isdigit()) else LEVELS[0]
         if level not in LEVELS:
             return [f"Invalid difficulty. Choose from: {', '.join(LEVELS)}"]
         if rest and not (rest[0].isascii() and rest[0].isdigit() and len(rest[0]) < 20):
@@ -174,11 +174,19 @@ class PuzzleConnection:
         return [f"{'OK' if reply.is_valid else 'ERR'}:{reply.code}" if self._mode == "strict" else reply.message]
 
     def _reset(self, play: Play) -> list[str]:
-        play.reset()
+        if not play.reset():
+            return self._no_reset(play)
         if self._mode == "json":
             result = {"type": "result", "success": True, "code": "RESET", "message": "The board is at its start."}
             return [_json({**result, "state": _state(play)}), *self._show(play)]
         return ["OK:RESET" if self._mode == "strict" else "The board is at its start. Counters stay."]
+
+    def _no_reset(self, play: Play) -> list[str]:
+        message = "Reset not available: what moves revealed cannot be hidden again."
+        if self._mode == "json":
+            result = {"type": "result", "success": False, "code": "INVALID_MOVE", "message": message}
+            return [_json({**result, "state": _state(play)})]
+        return ["ERR:INVALID_MOVE" if self._mode == "strict" else message]
 
     def _stats(self, play: Play) -> list[str]:
         if self._mode == "json":

@@ -21,6 +21,8 @@ from lazarus_gym.wire.results import CheckResult, HintResult, MoveResult, Puzzle
 MARK = "mode json"
 MAX_REPLY_LINES = 20_000
 MAX_COMMAND_CHARS = 500
+MAX_SEED = 2**63 - 1
+"""A server may refuse a larger seed, or draw another one."""
 _MENU_REFUSALS = ("Unknown command. Type", "Invalid game number")
 _HINTS = ("Hint:", "HINT:")
 _RESERVED = {"menu", "m", "quit", "exit", "q", "mode"}
@@ -74,8 +76,10 @@ class PuzzleSession:
             seed: Equal seeds give equal puzzles; None lets the server choose.
 
         Raises:
-            WireError: The server does not offer the game (LG-E144), or the connection failed.
+            WireError: The server does not offer the game (LG-E144), the seed is out of range (LG-E145), or the connection failed.
         """
+        if seed is not None and not 0 <= seed <= MAX_SEED:
+            raise WireError(f"`seed` is {seed}: give 0 to {MAX_SEED}", "LG-E145")
         if self._is_playing:
             # In the menu the mark is an unknown command, so the menu is left with its answer.
             self._is_playing = False
