@@ -278,9 +278,9 @@ CODES = {
         "Give the object a method `score` with one verdict for each answer, or update its package.",
     ),
     "LR-E252": Code(
-        "A sample has no prompt to answer",
-        "A pair of answers, a document, or a conversation that begins with its answer",
-        "Give rows with `prompt`, or with `messages` that begin with the user.",
+        "A sample has no prompt to answer, or a field that does not fit",
+        "A pair of answers, a document, a conversation that begins with its answer, or a row without the fields of the settings",
+        "Give rows with `prompt`, or with `messages` that begin with the user, and correct the field that the message names.",
     ),
     "LR-E253": Code(
         "The chat template does not fit a conversation with an environment",
