@@ -1,13 +1,15 @@
 """What reinforcement learning is given: rewards of users, rows of environments, settings. What does not fit is one line, before the first step."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
 
+import lazarus_core.plugins
 import lazarus_models
 from lazarus_core.errors import InputError
-from lazarus_train import check_run, train
+from lazarus_train import check_run, train, verify_run
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.errors import SetupError
 from lazarus_train.objectives.policy.grpo import GrpoSettings
@@ -240,3 +242,72 @@ def test_an_aborted_verdict_counts_in_no_mean_of_parts():
         is_control=False,
     )
     assert (found["reward"], found["reward_right"], found["reward_short"]) == (0.75, 0.5, 0.25)
+
+
+SCORED = """
+from types import SimpleNamespace
+
+def f(prompt, completion, row):
+    return sum(each in "aeiou" for each in completion) / (1 + len(completion))
+
+class OfFile:
+    def __init__(self, path):
+        self.weight = float(path.read_text().split("=")[1])
+
+    def score(self, answers):
+        return [SimpleNamespace(reward=self.weight * f("", each.completion, {}), parts={}, status="ok") for each in answers]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reward", ["scored:f", "scored.toml"])
+def test_a_run_is_replayed_from_another_folder_with_its_own_reward(setup, tmp_path_factory, monkeypatch, reward):
+    """What lies in the other folder under the same name is another reward."""
+    other = tmp_path_factory.mktemp("other")
+    (setup.folder / "scored.py").write_text(SCORED)
+    (setup.folder / "scored.toml").write_text("weight = 1")
+    (other / "scored.py").write_text("def f(prompt, completion, row):\n    return 0.125\n")
+    (other / "scored.toml").write_text("weight = 3")
+
+    class Entry:
+        name, group, value, dist = "toml", "lazarus.scorers", "scored:OfFile", None
+
+        def load(self):
+            import scored
+
+            return scored.OfFile
+
+    def begin(folder):
+        monkeypatch.chdir(folder)
+        monkeypatch.delitem(sys.modules, "scored", raising=False)
+
+    begin(setup.folder)
+    if reward.endswith(".toml"):
+        monkeypatch.syspath_prepend(setup.folder)
+        find = lazarus_core.plugins.entry_points
+        monkeypatch.setattr(
+            "lazarus_core.plugins.entry_points",
+            lambda **asked: [Entry()] if asked["group"] == Entry.group else find(**asked),
+        )
+    train(setup.config(objective=GrpoSettings(reward=reward, group_size=4, max_new_tokens=200), max_steps=1))
+    begin(other)
+    links = {link.name: link for link in verify_run(setup.folder / "run", replay=20)}
+    assert "the same bytes" in links["replay"].proof
+
+
+def test_a_reward_file_is_relative_to_the_file_of_settings(tmp_path, monkeypatch, capsys):
+    from lazarus_train.__main__ import main
+
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    (folder / "rewards.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    for reward, is_path in (("rewards.toml", True), ("exact", False), ("module:function", False)):
+        (folder / "run.toml").write_text(
+            f'model = "m"\ndata = "d.jsonl"\nbatch_plan = "p"\n[objective]\nkind = "grpo"\nreward = "{reward}"\n'
+        )
+        monkeypatch.setattr(sys, "argv", ["lazarus-train", "grpo", "--config", "sub/run.toml", "--print-config"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        assert f'reward = "{"sub/" if is_path else ""}{reward}"' in capsys.readouterr().out

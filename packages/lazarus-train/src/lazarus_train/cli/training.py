@@ -76,7 +76,7 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
         refusal=refusal,
         more=[inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)],
         complete=lambda layers: complete(command, layers),
-        names=[("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")],
+        names=[("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer"), ("objective", "reward")],
         unwrap=_settings_of_record,
         other_config=lambda path: ("init_model", "config") if command.from_nothing and not _is_run_file(path) else None,
         derived=_derived,

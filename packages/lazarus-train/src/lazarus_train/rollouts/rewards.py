@@ -120,22 +120,24 @@ class FunctionReward:
             return Verdict(None, status=f"{self._name} gave no number")
 
 
-def load_reward(name: str) -> Reward:
+def load_reward(name: str, folder: str = "") -> Reward:
     """The reward that a setting names.
 
     Args:
         name: `exact`, the name of an installed reward, a file that ends in `.toml`, or `MODULE:FUNCTION`.
+        folder: Folder in which a module is looked for first, and where a relative path begins; by default the working
+            directory.
 
     Raises:
         SetupError: There is no such reward, or it has no method `score`.
     """
     if name == EXACT:
         return ExactReward()
-    is_file = name.lower().endswith(".toml")
+    is_file, path = name.lower().endswith(".toml"), Path(folder, name)
     if ":" in name and not is_file:
-        return _of_function(name)
-    if is_file and not Path(name).is_file():
-        raise SetupError(f"`reward` {name} does not exist: correct the path", "LR-E250")
+        return _of_function(name, folder)
+    if is_file and not path.is_file():
+        raise SetupError(f"`reward` {path} does not exist: correct the path", "LR-E250")
     kind = "toml" if is_file else name
     plugin = PluginGroup(
         GROUP, "reward", "a callable whose result has a method `score`", callable, SetupError, "LR-E251"
@@ -150,15 +152,15 @@ def load_reward(name: str) -> Reward:
             f"a .toml file or MODULE:FUNCTION, {way}",
             "LR-E250",
         )
-    reward = plugin.value(Path(name)) if is_file else plugin.value()
+    reward = plugin.value(path) if is_file else plugin.value()
     if not callable(getattr(reward, "score", None)):
         raise SetupError(f"`reward` {name} has no method `score`", "LR-E251")
     return reward
 
 
-def _of_function(name: str) -> Reward:
+def _of_function(name: str, folder: str) -> Reward:
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, "")  # a console script does not look into the working directory, as `python -m` does
+    sys.path.insert(0, folder)  # a console script does not look into the working directory, as `python -m` does
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
@@ -171,7 +173,7 @@ def _of_function(name: str) -> Reward:
             "LR-E250",
         ) from error
     finally:
-        sys.path.remove("")
+        sys.path.remove(folder)
     if callable(getattr(found, "score", None)):
         return cast("Reward", found)
     if not callable(found):

@@ -69,6 +69,7 @@ def replay_link(run: RunEvidence, inputs: RunInputs, count: int) -> Link:
     """
     unbound = cast("PolicyObjective", make_objective(run.config.objective))
     objective = unbound.bind(Bindings(inputs.dataset, inputs.encoder.tokenizer))
+    objective.folder = str(run.members["folder"])  # where the run was started
     by_step = _by_step(run)
     states: dict[int, State | None] = {0: None}
     states |= {state.next_step: state for state in map(read_state, checkpoints(run.folder.checkpoints))}

@@ -136,6 +136,8 @@ class PolicyObjective(Objective[Any]):
     """From `bind`."""
     seed: int = 0
     """Seed of the run; from the run."""
+    folder: str = ""
+    """Folder in which the reward is looked for; empty for the working directory."""
 
     def check(self) -> None:
         """Checks that the reward or the environment is there.
@@ -220,7 +222,7 @@ class PolicyObjective(Objective[Any]):
             turns=settings.turns,
             scores_unfinished=settings.unfinished == "score",
         )
-        reward = None if settings.reward is None else load_reward(settings.reward)
+        reward = None if settings.reward is None else load_reward(settings.reward, self.folder)
         maker = None if settings.environment is None else environment_maker(settings.environment)
         return Collector(Prompts(bindings.dataset, bindings.tokenizer), encoder, reward, drawing, maker)
 
