@@ -311,3 +311,27 @@ def test_a_reward_file_is_relative_to_the_file_of_settings(tmp_path, monkeypatch
             main()
         assert not ended.value.code
         assert f'reward = "{"sub/" if is_path else ""}{reward}"' in capsys.readouterr().out
+
+
+def test_exact_compares_with_the_answer_to_the_prompt_and_not_with_later_turns(setup):
+    from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
+    from lazarus_train.data.dataset import read_dataset
+
+    chat = [("user", "a?"), ("assistant", "b c"), ("user", "d?"), ("assistant", "e")]
+    rows = [{"messages": [{"role": role, "content": content} for role, content in chat[:turns]]} for turns in (4, 2)]
+    setup.write_rows(rows)
+    encoder = Encoder(load_tokenizer("byte"))
+    prompts = Prompts(read_dataset(setup.data, encoder, FieldNames()), encoder.tokenizer)
+    assert [(prompts.answer(sample) or "none").strip() for sample in range(2)] == ["b c", "b c"]
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_questions_that_exact_could_never_pay_are_refused(setup, answered):
+    setup.write_rows([{"prompt": "a", **({"completion": "b"} if answered else {})}] * 2)
+    setup.build_plan()
+    config = setup.config(objective=GrpoSettings(reward="exact"))
+    if answered:
+        check_run(config)
+        return
+    with pytest.raises(SetupError, match=r"^sample 0 of .* and all others have no answer"):
+        check_run(config)

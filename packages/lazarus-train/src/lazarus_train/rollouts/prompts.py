@@ -38,9 +38,11 @@ class Prompts:
         return self.tokenizer.decode(self.ids(sample))
 
     def answer(self, sample: int) -> str | None:
-        """Text of the row's own answer, without special tokens; None if it has none."""
+        """Text of the row's own answer to the prompt, without special tokens; None if it has none. Later turns are not of it."""
         ids, mask = self.dataset.sample(sample)
-        return self.tokenizer.decode(ids[mask].tolist(), skip_special=True) if mask.any() else None
+        first = _prompt_length(mask)
+        length = int(np.append(~mask[first:], True).argmax())
+        return self.tokenizer.decode(ids[first : first + length].tolist(), skip_special=True) if length else None
 
     def row(self, sample: int) -> Mapping[str, Any]:
         """The row of a sample, with every field."""
@@ -68,6 +70,24 @@ def check_prompts(dataset: Dataset, samples: Iterable[int]) -> None:
                 f"{dataset.place(sample)} has no prompt: give rows with `prompt`, or with `messages` that begin with the user",
                 "LR-E252",
             )
+
+
+def check_answers(dataset: Dataset, samples: Sequence[int]) -> None:
+    """Checks that a sample has an answer to compare with.
+
+    Args:
+        dataset: The samples.
+        samples: Their ids.
+
+    Raises:
+        SetupError: None has one.
+    """
+    if not any(dataset.sample(sample)[1].any() for sample in samples):
+        raise SetupError(
+            f"{dataset.place(samples[0])} and all others have no answer that `reward` exact could compare with: give rows with "
+            "answers, or another reward",
+            "LR-E252",
+        )
 
 
 def check_episodes(dataset: Dataset, samples: Iterable[int]) -> None:

@@ -167,13 +167,16 @@ class PolicyObjective(Objective[Any]):
         import numpy as np
 
         from lazarus_train.objectives.loss_normalizer import check_whole
-        from lazarus_train.rollouts.prompts import check_episodes, check_field, check_prompts
+        from lazarus_train.rollouts.prompts import check_answers, check_episodes, check_field, check_prompts
+        from lazarus_train.rollouts.rewards import EXACT
 
         check_whole(plan, dataset)
         samples: list[int] = np.unique(plan.sample).tolist()
         check_prompts(dataset, samples)
         if self.settings.environment is not None:
             check_episodes(dataset, samples)
+        if self.settings.reward == EXACT:
+            check_answers(dataset, samples)
         if self.settings.signal_field is not None and not may_be_empty:
             check_field(dataset, samples, self.settings.signal_field)
         return np.diff(plan.step_splits).astype(np.int64)
