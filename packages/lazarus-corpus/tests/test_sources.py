@@ -90,6 +90,11 @@ def test_what_cannot_be_seen_goes_and_what_means_something_stays():
     assert normal_lines("def f():\r\n    return 1   \r\n\r\n\r\n\r\n- item\n") == "def f():\n    return 1\n\n\n- item"
 
 
+def test_a_long_run_of_spaces_takes_no_time_of_its_square():
+    spaces = "\u00a0\t " * 1_000_000
+    assert normal_lines(f"a{spaces}b{spaces}\n") == f"a{spaces}b"
+
+
 @given(st.text())
 def test_cleaning_twice_changes_nothing_more(text: str):
     settings = CleaningSettings(boilerplate=True, personal_data="mask")
