@@ -4,10 +4,12 @@ import ipaddress
 import re
 
 _EMAIL = re.compile(
-    r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])", re.ASCII
+    r"(?<![A-Za-z0-9])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])", re.ASCII
 )
 _IP = re.compile(
-    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?![\w.:]|\.\d)", re.ASCII
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)"  # a port, or the end of a sentence, may follow
+    r"|(?<![\w.:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:]|\.\d)",
+    re.ASCII,
 )
 _PHONE = re.compile(
     r"(?<![\w.+/-])(?:"
@@ -37,14 +39,16 @@ def without_personal_data(text: str) -> tuple[str, dict[str, int]]:
         return MASKS["email"]
 
     def address(match: re.Match[str]) -> str:
+        colon = ":" if re.search("[^:]:$", match[0]) else ""  # of the sentence
+        given = match[0].removesuffix(colon)
         try:
-            ipaddress.ip_address(match[0])
+            ipaddress.ip_address(given)
         except ValueError:
             return match[0]
-        if ":" in match[0] and len([part for part in match[0].split(":") if part]) < MIN_IPV6_PARTS:
+        if ":" in given and len([part for part in given.split(":") if part]) < MIN_IPV6_PARTS:
             return match[0]
         found["ip"] += 1
-        return MASKS["ip"]
+        return MASKS["ip"] + colon
 
     def phone(match: re.Match[str]) -> str:
         if sum(character.isdigit() for character in match[0]) not in _PHONE_DIGITS:
