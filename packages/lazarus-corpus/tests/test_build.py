@@ -30,7 +30,14 @@ from lazarus_corpus import (
 )
 from lazarus_corpus.cli.app import app
 from lazarus_corpus.output.verify import require_whole
-from lazarus_corpus.settings import CleaningSettings, DedupSettings, FilterSettings, ShardSettings, SplitSettings
+from lazarus_corpus.settings import (
+    CleaningSettings,
+    DedupSettings,
+    FilterSettings,
+    ShardSettings,
+    SourceSettings,
+    SplitSettings,
+)
 
 WORDS = [f"word{number}" for number in range(2000)]
 
@@ -185,6 +192,19 @@ def test_a_budget_takes_the_same_documents_of_any_order(tmp_path: Path):
         assert json.loads(done.stdout.splitlines()[0])["characters"] <= 20_000
         found.append({row["id"] for row in kept(tmp_path / f"out{turn}")})
     assert found[0] == found[1] and 10 < len(found[0]) < 50
+
+
+def test_a_source_with_a_budget_may_have_no_documents_left(tmp_path: Path):
+    generator = random.Random(4)
+    rows = [{"id": str(number), "text": text(generator)} for number in range(5)]
+    first = write(tmp_path / "a.jsonl", rows)
+    second = write(tmp_path / "b.jsonl", [{**row, "id": "z" + row["id"]} for row in rows])
+    sources = (
+        SourceSettings(name="a", path=(first,)),
+        SourceSettings(name="b", path=(second,), max_characters=100),
+    )
+    report = build_corpus(CorpusSettings(sources=sources), tmp_path / "out")
+    assert report.removed == {"equal": 5} and {row["source"] for row in kept(tmp_path / "out")} == {"a"}
 
 
 def test_lines_that_many_documents_have_stay_in_one(tmp_path: Path):

@@ -43,7 +43,8 @@ class Partitions:
             keys: The key of each one, uint64 in any byte order.
         """
         if not self._bits:
-            self._append(0, records)
+            if len(records):  # every file has a record
+                self._append(0, records)
             return
         part = (keys.astype(np.uint64) >> np.uint64(64 - self._bits)).astype(np.int64)
         order = np.argsort(part, kind="stable")
@@ -56,7 +57,7 @@ class Partitions:
             start = end
 
     def __iter__(self) -> Iterator[Records]:
-        """The records of each file, by ascending keys' first bits. A file is removed once it is read."""
+        """The records of each file, at least one, by ascending keys' first bits. A file is removed once it is read."""
         for number in range(1 << self._bits):
             path = self._path(number)
             if path.exists():
