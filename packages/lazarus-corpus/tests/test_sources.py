@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_core.errors import InputError
 from lazarus_corpus import CorpusSettings, SettingError, SourceError, build_corpus
 from lazarus_corpus.cleaning.boilerplate import without_boilerplate
 from lazarus_corpus.cleaning.characters import normal_characters, normal_lines
@@ -51,9 +52,28 @@ def test_zstandard(tmp_path: Path):
     packed = zstandard.compress(b'{"text": "one"}\n{"text": "two"}\n')
     (tmp_path / "a.jsonl.zst").write_bytes(packed)
     assert read(tmp_path / "a.jsonl.zst") == ["one", "two"]
+    (tmp_path / "A.JSONL.ZST").write_bytes(packed)
+    assert read(tmp_path / "A.JSONL.ZST") == ["one", "two"]
     (tmp_path / "a.jsonl.zst").write_bytes(b"no zstandard at all")
     with pytest.raises(SourceError, match=r"a\.jsonl\.zst"):
         read(tmp_path / "a.jsonl.zst")
+
+
+def test_zstandard_is_read_as_the_same_lines_and_wherever_it_is_cut_off_refused(tmp_path: Path):
+    zstandard = pytest.importorskip("zstandard")
+    lines = b"\xef\xbb\xbf" + b"".join(b'{"text": "%d"}\r\n' % number for number in range(40)) + b"\n\n"
+    first, second = zstandard.compress(lines[:100]), zstandard.compress(lines[100:])
+    skipped = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+    path = tmp_path / "a.jsonl.zst"
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    for packed in (first + second, skipped + first + skipped + second, zstandard.compress(lines)):
+        path.write_bytes(packed)
+        assert read(path) == read(tmp_path / "a.jsonl") == [str(number) for number in range(40)]
+    whole = (0, len(first), len(first) + len(second))
+    for size in {*range(len(first) + len(second))} - {*whole}:
+        path.write_bytes((first + second)[:size])
+        with pytest.raises((SourceError, InputError), match=r"a\.jsonl\.zst"):
+            read(path)
 
 
 PAGE = (
