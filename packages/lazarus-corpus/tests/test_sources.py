@@ -1,5 +1,6 @@
 """Readers of documents, cleaning and filters."""
 
+import bisect
 import gc
 import gzip
 import io
@@ -102,6 +103,39 @@ def test_pages_and_archives(tmp_path: Path):
             del record
             gc.collect()
     assert read(tmp_path / "a.warc.gz") == [text]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_archive_is_refused_wherever_it_is_cut_off(packed: bool, tmp_path: Path):
+    web = pytest.importorskip("lazarus_corpus.sources.web")
+    writer = pytest.importorskip("warcio.warcwriter")
+    headers = pytest.importorskip("warcio.statusandheaders")
+    pytest.importorskip("trafilatura")
+    path = tmp_path / ("a.warc.gz" if packed else "a.warc")
+    stream = io.BytesIO()
+    archive = writer.WARCWriter(stream, gzip=packed)
+    whole = [0]
+    for number in range(3):
+        lines = headers.StatusAndHeaders("200 OK", [("Content-Type", "text/html")], protocol="HTTP/1.1")
+        record = archive.create_warc_record(
+            f"http://example.org/{number}", "response", payload=io.BytesIO(PAGE.encode()), http_headers=lines
+        )
+        archive.write_record(record)
+        whole.append(len(stream.getvalue()))
+        del record
+        gc.collect()
+    content = stream.getvalue()
+    for size in whole if packed else (*whole, *(end - 4 for end in whole[1:])):  # without the line ends after a record
+        path.write_bytes(content[:size])
+        assert (
+            len(list(web.read_warc(path, SourceSettings(name="s", path=(path,))))) == bisect.bisect(whole, size + 4) - 1
+        )
+    for size in range(1, len(content), 7):
+        if not any(end - 4 <= size <= end for end in whole):
+            path.write_bytes(content[:size])
+            with pytest.raises(SourceError, match=rf"{path.name}: the archive is damaged \(\w"):
+                list(web.read_warc(path, SourceSettings(name="s", path=(path,))))
 
 
 def test_what_cannot_be_seen_goes_and_what_means_something_stays():
