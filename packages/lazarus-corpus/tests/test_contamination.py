@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lazarus_corpus import EvaluationItems, build_corpus, from_files, read_items
+from lazarus_corpus import EvaluationItems, SettingError, build_corpus, from_files, read_items
 from lazarus_corpus.cli.app import app
 from lazarus_corpus.contamination import compared_words
 from lazarus_corpus.injection import FORMS, measure_recall
@@ -43,6 +43,34 @@ def test_other_texts_and_short_items_are_not_found():
     )
     assert found.find("") is None
     assert EvaluationItems([], 5, 0.35).find(QUESTION) is None
+
+
+@pytest.mark.parametrize("ngram", [5, 13, 20])
+def test_recall_is_that_of_the_items_that_are_looked_for(ngram: int):
+    short = "A farmer has twelve brown hens and sells half of them at the market."
+    parts = [("e:1", short), ("e:2", QUESTION)]
+    search = EvaluationItems(parts, ngram, 0.35)
+    assert search.too_short == (ngram > 10)
+    assert measure_recall(search, parts, ["Some other words are here."], 30, 0)["verbatim"] == 1.0
+
+
+def test_an_evaluation_set_without_items_is_refused_whatever_the_others_have(tmp_path: Path):
+    for number, content in enumerate(['{"question": "q"}\n', "", '{"question": "q"}\n'], 1):
+        (tmp_path / f"{number}.jsonl").write_text(content)
+    paths = [tmp_path / f"{number}.jsonl" for number in (1, 2, 3)]
+    with pytest.raises(SettingError, match=r"2\.jsonl: no items"):
+        read_items(paths)
+
+
+def test_folders_of_evaluation_sets_have_no_influence(tmp_path: Path):
+    found: list[list[tuple[str, str]]] = []
+    for first, second in (("a", "b"), ("b", "a")):
+        paths = [tmp_path / first / "x.jsonl", tmp_path / second / "y.jsonl"]
+        for path in paths:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps({"question": f"of {path.name}"}) + "\n")
+        found.append(read_items(paths))
+    assert found[0] == found[1] == [("x.jsonl:1", "of x.jsonl"), ("y.jsonl:1", "of y.jsonl")]
 
 
 @needs_data

@@ -62,7 +62,7 @@ class EvaluationItems:
         grams: list[U64] = []
         owners: list[np.ndarray] = []
         for name, text in items:
-            found = np.unique(ordered_shingles(compared_words(text), ngram))
+            found = self._ngrams(text)
             if len(found) < MIN_NGRAMS:
                 self.too_short += 1
                 continue
@@ -77,6 +77,17 @@ class EvaluationItems:
         self._counts = np.asarray(counts, np.int64)
         self._distinct = np.unique(self._grams)
 
+    def compares(self, text: str) -> bool:
+        """Whether an item is long enough to be looked for.
+
+        Args:
+            text: Its text.
+        """
+        return len(self._ngrams(text)) >= MIN_NGRAMS
+
+    def _ngrams(self, text: str) -> U64:
+        return np.unique(ordered_shingles(compared_words(text), self._ngram))
+
     def find(self, text: str) -> Hit | None:
         """The item that a document covers most; of equal ones the first. None if it covers none enough.
 
@@ -85,7 +96,7 @@ class EvaluationItems:
         """
         if not len(self._distinct):
             return None
-        own = np.unique(ordered_shingles(compared_words(text), self._ngram))
+        own = self._ngrams(text)
         places = np.searchsorted(self._distinct, own)
         places[places == len(self._distinct)] = 0
         shared = own[self._distinct[places] == own]
@@ -113,12 +124,15 @@ def read_items(paths: Iterable[Path]) -> list[tuple[str, str]]:
     from lazarus_tokenkit.samples import read_objects
 
     found: list[tuple[str, str]] = []
-    for path in sorted(paths):
+    for path in sorted(
+        paths, key=lambda path: (path.name, path)
+    ):  # by name first: folders have no influence on witnesses
         if not path.exists():
             raise SettingError(f"{path} does not exist: give an evaluation set", "LD-E124")
+        before = len(found)
         for row in read_objects(path):
             found.extend((f"{path.name}:{row.line}", part) for part in _parts(row.members))
-        if not found:
+        if len(found) == before:
             raise SettingError(f"{path}: no items: give an evaluation set with items", "LD-E124")
     return found
 

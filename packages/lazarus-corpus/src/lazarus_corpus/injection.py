@@ -88,7 +88,8 @@ def measure_recall(
         seed: Seed of the choice.
     """
     generator = random.Random(seed)
-    long_enough = [text for _, text in parts if len(compared_words(text)) >= MIN_NGRAMS + 8]
+    least = MIN_NGRAMS + 8
+    long_enough = [text for _, text in parts if len(compared_words(text)) >= least and items.compares(text)]
     if not long_enough:
         return {}
     filler = " ".join(documents).split() or ["filler"]
