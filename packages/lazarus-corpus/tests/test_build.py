@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import suite
+from lazarus_core.errors import LazarusError, OutputTaken
 from lazarus_corpus import (
     CorpusSettings,
     OutputError,
+    SettingError,
     SourceError,
     analyze_corpus,
     build_corpus,
@@ -32,6 +34,7 @@ from lazarus_corpus.cli.app import app
 from lazarus_corpus.output.verify import require_whole
 from lazarus_corpus.settings import (
     CleaningSettings,
+    ContaminationSettings,
     DedupSettings,
     FilterSettings,
     ShardSettings,
@@ -355,6 +358,67 @@ def test_verify_walks_back_to_the_sources(rows: list[dict[str, Any]], tmp_path: 
     write(path, [*rows[1:], {**rows[0], "text": "another"}])
     (source,) = [check for check in verify_corpus(tmp_path / "out", from_files([path])) if check.name == "source data"]
     assert not source.ok
+
+
+def test_an_unknown_tokenizer_is_refused_before_the_work(rows: list[dict[str, Any]], tmp_path: Path):
+    work = tmp_path / ".out.work"  # of a build that was killed
+    work.mkdir()
+    (work / "spec.json").write_text("{}")
+    with pytest.raises(LazarusError, match="no tokenizer `nothing`"):
+        build_corpus(from_files([write(tmp_path / "d.jsonl", rows)]), tmp_path / "out", tokenizer="nothing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.work", "d.jsonl"]
+    assert [path.name for path in work.iterdir()] == ["spec.json"]
+
+
+def test_a_corpus_inside_its_source_is_no_source(rows: list[dict[str, Any]], tmp_path: Path):
+    expected = tmp_path / "expected"
+    (tmp_path / "docs/more").mkdir(parents=True)
+    (tmp_path / "docs/link").symlink_to(tmp_path / "docs")
+    write(tmp_path / "docs/more/d.jsonl", rows)
+    build_corpus(from_files([tmp_path / "docs/more/d.jsonl"]), expected)
+    out = tmp_path / "docs/out"
+    hidden = tmp_path / "docs/.out.work/ingest/00000"  # of a build that was killed
+    for source in (tmp_path / "docs", tmp_path / "docs/link"):
+        hidden.mkdir(parents=True, exist_ok=True)
+        write(hidden / "documents.jsonl", [{"text": "of another build"}])
+        build_corpus(from_files([source]), out)
+        assert contents(out) == contents(expected)
+        assert all(check.ok for check in verify_corpus(out, from_files([source])))
+
+
+def test_an_input_is_not_replaced_by_a_corpus_of_itself(rows: list[dict[str, Any]], tmp_path: Path):
+    out = tmp_path / "out"
+    build_corpus(from_files([write(tmp_path / "d.jsonl", rows)]), out)
+    before = contents(out)
+    (tmp_path / "link").symlink_to(out)
+    for source in (out, out / "shards", out / "shards/train-00000.jsonl.gz", tmp_path / "link/shards"):
+        with pytest.raises(OutputTaken, match="is an input"):
+            build_corpus(from_files([source]), out)
+    against = ContaminationSettings(against=(out / "shards/train-00000.jsonl.gz",))
+    with pytest.raises(OutputTaken, match="is an input"):
+        build_corpus(from_files([tmp_path / "d.jsonl"], contamination=against), out)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/..", "/"])
+def test_a_corpus_has_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    path = write(tmp_path / "d.jsonl", [{"text": "x"}])
+    with pytest.raises(SettingError, match="no name of a folder"):
+        build_corpus(from_files([path]), name)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["d.jsonl", "empty"]
+
+
+def test_verify_reads_files_with_the_settings_of_their_source(tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", [{"name": "a", "body": "a text"}])
+    out = tmp_path / "out"
+    words = ["--text-field", "body", "--id-field", "name"]
+    assert CliRunner().invoke(app, ["build", "-d", str(path), *words, "-o", str(out)]).exit_code == 0
+    done = CliRunner().invoke(app, ["verify", str(out), "-d", str(path)])
+    assert done.exit_code == 0 and "source data: 1 documents" in done.stdout, done.output
+    write(path, [{"name": "b", "body": "a text"}])
+    assert CliRunner().invoke(app, ["verify", str(out), "-d", str(path)]).exit_code == 1
 
 
 texts = st.text(st.sampled_from("ab \n\t.,é字\u200b"), max_size=30)

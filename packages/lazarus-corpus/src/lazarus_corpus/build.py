@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_core.atomic import remove_folder, whole_folder
-from lazarus_core.errors import LazarusError
+from lazarus_core.errors import LazarusError, OutputTaken
 from lazarus_core.outputs import check_names
 from lazarus_corpus.documents import Removal
 from lazarus_corpus.engine.decide import decide
@@ -22,7 +22,7 @@ from lazarus_corpus.engine.ingest import RAW, RAW_DIGEST, own_units
 from lazarus_corpus.engine.partitions import read_records
 from lazarus_corpus.engine.work import Spec, file_sha256, read_removals, start_work, task_folder
 from lazarus_corpus.engine.write import shards_of
-from lazarus_corpus.errors import SourceError
+from lazarus_corpus.errors import SettingError, SourceError
 from lazarus_corpus.filters.chain import make_filters
 from lazarus_corpus.injection import recall_of_build
 from lazarus_corpus.output.card import card_text, texts_of
@@ -30,7 +30,7 @@ from lazarus_corpus.output.lock import locked
 from lazarus_corpus.output.manifest import FORMAT, MANIFEST, SourceDigest, public_settings, write_manifest
 from lazarus_corpus.output.removals import FLAG, write_removed
 from lazarus_corpus.settings import CorpusSettings, SourceSettings
-from lazarus_corpus.sources.read import HUB, files_of
+from lazarus_corpus.sources.read import HUB, files_of, inner_path
 
 MAX_TASKS = 256
 """Most tasks of the first stage; more files share tasks."""
@@ -78,13 +78,25 @@ def build_corpus(
 
     Raises:
         SourceError: A source cannot be read.
-        SettingError: A setting needs an extra that is not installed.
+        SettingError: A setting needs an extra that is not installed, or the output has no name.
         SourceError: No document is left.
-        OutputTaken: The folder holds other files.
+        OutputTaken: The folder holds other files, or an input.
         OutputError: Another process builds the same output.
+        TokenkitError: The tokenizer cannot be loaded.
     """
     output = Path(output)
+    if output.name in ("", ".."):
+        raise SettingError(
+            f"{output} is no name of a folder: give one for the corpus, such as {output / 'corpus'}", "LD-E127"
+        )
     check_names(output, OUTPUTS, "a corpus", code="LD-E130")
+    for path in _read_paths(settings):
+        if inner_path(path, output) is not None:
+            raise OutputTaken(f"{path} is an input: give another folder for the corpus than {output}", "LD-E131")
+    if tokenizer is not None:
+        from lazarus_tokenkit import load_tokenizer
+
+        load_tokenizer(tokenizer)  # one that cannot be read is refused before the work
     with locked(output):
         return _build(settings, output, workers, executor, tokenizer)
 
@@ -104,6 +116,13 @@ def _build(settings: CorpusSettings, output: Path, workers: int, executor: Execu
         raise
     remove_folder(work)
     return report
+
+
+def _read_paths(settings: CorpusSettings) -> Iterator[Path]:
+    """The files and folders that a build reads."""
+    for source in settings.sources:
+        yield from (path for path in source.path if not str(path).startswith(HUB))
+    yield from settings.contamination.against
 
 
 def _named(settings: CorpusSettings) -> str:
@@ -157,7 +176,8 @@ def from_files(paths: Sequence[Path | str], **settings: Any) -> CorpusSettings:
 def _start(settings: CorpusSettings, work: Path, output: str | None, executor: Executor = "local") -> int:
     """Prepares the work folder; the number of tasks of the first stage."""
     make_filters(settings.filters)  # a missing extra is refused before the work
-    found = [(number, path) for number, source in enumerate(settings.sources) for path in files_of(source)]
+    folder = None if output is None else Path(output)
+    found = [(number, path) for number, source in enumerate(settings.sources) for path in files_of(source, folder)]
     if not found:
         raise SourceError("the sources have no files", "LD-E101")
     for path in settings.contamination.against:

@@ -26,9 +26,12 @@ def verify(
     Example: corpus
     Example: corpus --sources sources.toml
     """
+    from lazarus_corpus.output.origin import source_settings
     from lazarus_corpus.output.verify import verify_corpus
 
-    settings = settings_of(sources, data, None) if sources is not None or data else None
+    settings = settings_of(sources, data, None) if sources is not None else None
+    if settings is None and data:
+        settings = source_settings(corpus, data)
     checks = list(verify_corpus(corpus, settings))
     bad = [check for check in checks if not check.ok]
     if as_json:

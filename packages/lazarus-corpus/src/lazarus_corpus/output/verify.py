@@ -50,7 +50,7 @@ def verify_corpus(folder: Path | str, settings: CorpusSettings | None = None) ->
     for name in sorted(set(present) - known):
         yield Check(f"shards/{printable(name)}", False, "not in the manifest")
     if settings is not None:
-        yield from _sources(manifest, settings)
+        yield from _sources(manifest, settings, folder)
 
 
 def require_whole(folder: Path) -> None:
@@ -86,7 +86,7 @@ def _shard(path: Path, shard: dict[str, str]) -> Check:
     return Check(name, same, "compressed anew, equal content" if same else "changed: another SHA-256")
 
 
-def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings) -> Iterator[Check]:
+def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings, corpus: Path) -> Iterator[Check]:
     recorded = {source["name"]: source["digest"] for source in manifest["sources"]}
     for source in settings.sources:
         if source.name not in recorded:
@@ -94,7 +94,7 @@ def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings
             continue
         with tempfile.TemporaryDirectory(prefix="lazarus-corpus-") as folder:
             digest = SourceDigest(Path(folder) / "source")
-            for path in files_of(source):
+            for path in files_of(source, corpus):
                 for document in read_file(path, source):
                     digest.add(source_key(document))
             found, before = digest.hexdigest(), recorded[source.name]

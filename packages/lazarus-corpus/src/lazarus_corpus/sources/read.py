@@ -1,5 +1,6 @@
 """Reads the documents of a source. A format is one file of this room and one line of `READERS`."""
 
+import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -28,8 +29,12 @@ ENDINGS = {
 Read = Callable[[Path, SourceSettings], Iterator[Document]]
 
 
-def files_of(source: SourceSettings) -> list[Path]:
+def files_of(source: SourceSettings, output: Path | None = None) -> list[Path]:
     """All files of a source; a data set of the hub and a saved data set count as one.
+
+    Args:
+        source: The source. Hidden files and folders inside its folders are passed over.
+        output: The folder of the corpus, which is passed over too; None for none.
 
     Raises:
         SourceError: A path does not exist, or a folder has no file of a known format.
@@ -39,7 +44,10 @@ def files_of(source: SourceSettings) -> list[Path]:
         if str(path).startswith(HUB) or is_saved_data_set(path):
             found.append(path)
         elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_readable(file, source))
+            own = None if output is None else inner_path(output, path)
+            inside = sorted(
+                file for file in path.rglob("*") if file.is_file() and _is_readable(file.relative_to(path), source, own)
+            )
             if not inside:
                 raise SourceError(f"{path}: no file of a known format ({_known()})", "LD-E101")
             found.extend(inside)
@@ -120,8 +128,26 @@ def text_of(path: Path) -> str:
         raise SourceError(f"{path}:{line}: not UTF-8 (byte {error.start:,}); convert the file", "LD-E102") from error
 
 
-def _is_readable(path: Path, source: SourceSettings) -> bool:
-    if any(part.startswith(".") for part in path.parts[-1:]):
+def inner_path(path: Path, folder: Path) -> Path | None:
+    """A path relative to a folder that it is or lies in, links followed; None if it lies elsewhere.
+
+    Args:
+        path: The path.
+        folder: The folder.
+    """
+    real, above = (Path(os.path.realpath(each)) for each in (path, folder))
+    return real.relative_to(above) if real.is_relative_to(above) else None
+
+
+def _is_readable(path: Path, source: SourceSettings, output: Path | None) -> bool:
+    """Whether a file of a folder is read.
+
+    Args:
+        path: The file, relative to the folder.
+        source: The source.
+        output: The folder of the corpus, relative to the folder; None if it lies elsewhere.
+    """
+    if any(part.startswith(".") for part in path.parts) or (output is not None and path.is_relative_to(output)):
         return False
     endings = list(ENDINGS.values()) if source.format == "auto" else [ENDINGS[source.format]]
     return path.name.lower().endswith(tuple(ending for each in endings for ending in each))
