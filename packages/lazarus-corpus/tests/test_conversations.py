@@ -1,5 +1,7 @@
 """Conversations, preferences and dialogues: each published form, and what is refused."""
 
+import datetime
+import decimal
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from lazarus_corpus.cli.app import app
 from lazarus_corpus.conversations.dialogues import dialogues, read_facts
 from lazarus_corpus.conversations.forms import conversations, from_transcript, transcripts
 from lazarus_corpus.conversations.preferences import preference
+from lazarus_corpus.split import split_rows
 
 ASKED = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 
@@ -118,6 +121,105 @@ def test_a_thread_is_a_path_and_every_answer_is_in_one(count: int, generator: An
     assert {row["text"] for row, _ in rows if row["role"] == "assistant"} <= used
     for row in found:
         assert [each["role"] for each in row["messages"]] == ["user", "assistant"] * (len(row["messages"]) // 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"role": ["prompter"]}, "known `role`"),
+        ({"role": "alien"}, "known `role`"),
+        ({"parent_id": [1]}, "must be texts"),
+        ({"message_id": 3}, "must be texts"),
+    ],
+)
+def test_a_message_of_a_tree_with_a_wrong_field_is_one_line(change: dict[str, Any], words: str):
+    row = {"message_id": "a", "parent_id": None, "text": "q", "role": "prompter", **change}
+    with pytest.raises(SourceError, match=f"d:1: .*{words}"):
+        list(conversations([(row, "d:1")], "oasst"))
+
+
+def test_tools_and_group_of_a_row_stay():
+    more = {"tools": [{"type": "function", "function": {"name": "f"}}], "group": "g"}
+    ((row, _),) = conversations([({"id": 0, "messages": ASKED, **more}, "d:1")])
+    assert row == {"id": "0", "messages": ASKED, **more}
+    ((row, _),) = conversations([({"messages": ASKED, "tools": None, "group": None}, "d:1")])
+    assert row == {"messages": ASKED}
+    made = preference({"prompt": "q", "chosen": "a", "rejected": "b", **more}, "d:1")
+    assert made is not None and made["tools"] == more["tools"]
+
+
+ODD = 'a "b" \\ c'
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "content"),
+    [
+        ("conversations", "-d", {"id": ODD, "messages": ASKED}),
+        ("conversations", "-d", {"id": ODD, "group": ODD, "messages": ASKED}),
+        ("conversations", "-d", {"group": ODD, "messages": ASKED}),
+        ("conversations", "-d", {"question": "q", "answer": "a"}),
+        ("dialogues", "--facts", {ODD: {"x": "y"}}),
+        ("preferences", "-d", {"id": ODD, "prompt": "q", "chosen": "a", "rejected": "b"}),
+    ],
+)
+def test_an_earlier_output_is_replaced_and_another_file_is_not(
+    command: str, option: str, content: dict[str, Any], tmp_path: Path
+):
+    (tmp_path / "in.jsonl").write_text(json.dumps(content) + "\n")
+    words = [command, option, str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]
+    for _ in range(2):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.exception
+    (tmp_path / "out.jsonl").write_text('{"id":"a","messages":"others"}\n')
+    assert CliRunner().invoke(app, words).exit_code != 0
+
+
+def test_a_split_goes_by_group_or_id_even_if_it_is_zero(tmp_path: Path):
+    rows = [{"group": number % 3, "text": f"t{number}"} for number in range(60)]
+    rows += [{"group": 100 + number, "id": number, "text": "in all groups"} for number in range(60)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for seed in range(5):
+        counts = split_rows(
+            [tmp_path / "d.jsonl"], tmp_path / "t.jsonl", tmp_path / "v.jsonl", share=0.5, seed=seed, force=True
+        )
+        sides = [
+            [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()] for name in ("t", "v")
+        ]
+        assert [len(side) for side in sides] == list(counts)
+        for field in ("text", "group"):
+            train, validation = ({row[field] for row in side} for side in sides)
+            assert not train & validation
+
+
+def test_rows_that_a_split_leaves_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    rows = [{"id": number, "text": "equal"} for number in range(50)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    counts = split_rows([tmp_path / "d.jsonl"], tmp_path / "t.jsonl", tmp_path / "v.jsonl", share=0.5)
+    assert 0 < sum(counts) < 50 and min(counts) == 0
+    assert f"{50 - sum(counts)} rows were left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "NaN or infinity"),
+        ([float("inf")], "NaN or infinity"),
+        (b"bytes", "bytes"),
+        (datetime.datetime(2024, 1, 1), "datetime"),
+        (decimal.Decimal("1.5"), "Decimal"),
+    ],
+)
+def test_a_value_of_parquet_that_json_lacks_is_one_line(value: Any, words: str, tmp_path: Path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"id": ["a", "b"], "text": ["x", "y"], "z": [None, value]}), tmp_path / "d.parquet")
+    with pytest.raises(SourceError, match=rf"d\.parquet:2: no value of JSON \(.*{words}"):
+        split_rows([tmp_path / "d.parquet"], tmp_path / "t.jsonl", tmp_path / "v.jsonl", share=0.5)
+    turns = [[{**turn, "z": value} for turn in ASKED]]
+    parquet.write_table(arrow.table({"messages": turns}), tmp_path / "d.parquet")
+    words_of_command = ["conversations", "-d", str(tmp_path / "d.parquet"), "-o", str(tmp_path / "c.jsonl")]
+    done = CliRunner().invoke(app, words_of_command)
+    assert isinstance(done.exception, SourceError) and "no value of JSON" in str(done.exception)
 
 
 def test_preferences_of_both_forms():

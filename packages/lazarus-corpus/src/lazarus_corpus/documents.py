@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import NamedTuple
 
+from lazarus_corpus.errors import SourceError
+
 DIGEST_BYTES = 16
 """Bytes of a content digest."""
 
@@ -85,3 +87,24 @@ def order_key(seed: int, what: str, name: str) -> int:
 def stable_json(value: object) -> bytes:
     """JSON with sorted keys and without spaces. Floats are written as Python does: the shortest text of the same number."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def json_line(row: object, place: str, *, is_compact: bool = False, is_sorted: bool = False) -> bytes:
+    """A row in JSON Lines, with its line feed.
+
+    Args:
+        row: The row.
+        place: Its place, for the message.
+        is_compact: No spaces between members, and between name and value.
+        is_sorted: Members by name.
+
+    Raises:
+        SourceError: A value is none of JSON: NaN, or a date, bytes or a decimal number of a Parquet file.
+    """
+    separators = (",", ":") if is_compact else None
+    try:
+        line = json.dumps(row, sort_keys=is_sorted, ensure_ascii=False, separators=separators, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        reason = "NaN or infinity" if isinstance(error, ValueError) else str(error)
+        raise SourceError(f"{place}: no value of JSON ({reason}): change or remove its field", "LD-E106") from error
+    return line.encode() + b"\n"

@@ -1,6 +1,5 @@
 """`conversations`, `preferences` and `dialogues`: chat samples and preferences as JSON Lines."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +13,14 @@ from lazarus_corpus.errors import SourceError
 
 Data = Annotated[list[Path], typer.Option("-d", "--data", help="A file of rows; again for more.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="JSON Lines.")]
+_TEXT = r'"(?:[^"\\\n]|\\.)*"'
+"""A text in JSON."""
 CHATS = OutputKind(
-    "conversations", begins_with(r'\{"(?:id":"[^"\n]*","(?:group|category)":"[^"\n]*","messages|messages)"'), "LD-E131"
+    "conversations",
+    begins_with(rf'\{{(?:"id":{_TEXT},)?(?:"(?:group|category)":{_TEXT},)?"messages":\['),
+    "LD-E131",
 )
-PAIRS = OutputKind("preferences", begins_with(r'\{("id":"[^"\n]*",)?"prompt":\['), "LD-E131")
+PAIRS = OutputKind("preferences", begins_with(rf'\{{(?:"id":{_TEXT},)?"prompt":\['), "LD-E131")
 
 
 def conversations(
@@ -101,11 +104,13 @@ def _rows(paths: list[Path]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _write(rows: Iterable[dict[str, Any]], output: Path, kind: OutputKind, inputs: list[Path], force: bool) -> int:
+    from lazarus_corpus.documents import json_line
+
     count = 0
     with whole_output(output, kind, inputs=inputs, force=force) as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
             count += 1
+            stream.write(json_line(row, f"{output}: row {count}", is_compact=True))
         if not count and kind is PAIRS:
             shown = ", ".join(str(path) for path in inputs[:3])
             raise SourceError(f"{shown}: no preferences are left: give rows with two different answers", "LD-E110")

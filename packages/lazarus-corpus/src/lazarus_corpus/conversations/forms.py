@@ -172,14 +172,14 @@ OASST = ("message_id", "parent_id", "text", "role")
 
 
 def conversations(rows: Iterable[tuple[JSON, str]], form: str = "auto") -> Iterator[tuple[JSON, str]]:
-    """Rows with `messages`, and a `group` where several come from one tree.
+    """Rows with `messages`, the `tools` and `group` that a row has, and a `group` where several come from one tree.
 
     Args:
         rows: Rows with their places.
         form: A name in `FORMS`, `oasst`, or `auto` for the form whose fields the first row has.
 
     Yields:
-        Rows of `id` (if the row has one), `group`, `messages`, with their places.
+        Rows of `id` and `group` (if the row has one), `messages`, and `tools` (if the row has them), with their places.
 
     Raises:
         SourceError: A row is not of the form; the message names the place.
@@ -203,7 +203,17 @@ def conversations(rows: Iterable[tuple[JSON, str]], form: str = "auto") -> Itera
             raise SourceError(f"{place}: not of the form `{form}`: {error}", "LD-E106") from error
         if not any(message["role"] == "assistant" for message in messages):
             raise SourceError(f"{place}: the conversation has no answer of the assistant", "LD-E107")
-        yield {**({"id": str(row["id"])} if row.get("id") not in (None, "") else {}), "messages": messages}, place
+        names = {name: str(row[name]) for name in ("id", "group") if row.get(name) not in (None, "")}
+        yield {**names, "messages": messages, **tools_of(row)}, place
+
+
+def tools_of(row: JSON) -> JSON:
+    """The member `tools` of a row, which its chat template shows; nothing if it has none.
+
+    Args:
+        row: The row.
+    """
+    return {"tools": row["tools"]} if row.get("tools") else {}
 
 
 def form_of(row: JSON, place: str) -> str:
@@ -256,9 +266,11 @@ def _threads(rows: list[tuple[JSON, str]]) -> Iterator[tuple[JSON, str]]:
     """Each path from a root to an answer without a reply of the assistant below it; trees and children by id."""
     by_id: dict[str, tuple[JSON, str]] = {}
     for row, place in rows:
-        name = row.get("message_id")
-        if not isinstance(name, str) or not isinstance(row.get("text"), str) or row.get("role") not in _ROLES:
-            raise SourceError(f"{place}: a message of a tree needs `message_id`, `text` and a known `role`", "LD-E106")
+        name, role, above = (row.get(field) for field in ("message_id", "role", "parent_id"))
+        if not isinstance(name, str) or not isinstance(row.get("text"), str) or not isinstance(above, str | None):
+            raise SourceError(f"{place}: `message_id`, `text` and `parent_id` of a message must be texts", "LD-E106")
+        if not isinstance(role, str) or role not in _ROLES:
+            raise SourceError(f"{place}: a message of a tree needs a known `role`", "LD-E106")
         if name in by_id:
             raise SourceError(f"{place}: the message {name!r} is there twice, first in {by_id[name][1]}", "LD-E106")
         if not row.get("deleted"):

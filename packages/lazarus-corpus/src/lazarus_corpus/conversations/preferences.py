@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
+from lazarus_corpus.conversations.forms import tools_of
 from lazarus_corpus.errors import SourceError
 
 JSON = dict[str, Any]
@@ -23,7 +24,7 @@ class Counts(NamedTuple):
 
 
 def preference(row: JSON, place: str) -> JSON | None:
-    """A row with `prompt`, `chosen` and `rejected` as lists of messages; None if both answers are equal.
+    """A row with `prompt`, `chosen` and `rejected` as lists of messages, and its `tools`; None if both answers are equal.
 
     Args:
         row: `prompt`, `chosen`, `rejected`; or `chosen` and `rejected` that begin with the same turns, as lists of messages or
@@ -51,7 +52,7 @@ def preference(row: JSON, place: str) -> JSON | None:
     if chosen == rejected:
         return None
     name = {"id": str(row["id"])} if row.get("id") not in (None, "") else {}
-    return {**name, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+    return {**name, "prompt": prompt, "chosen": chosen, "rejected": rejected, **tools_of(row)}
 
 
 def preferences(rows: Iterable[tuple[JSON, str]], found: list[Counts]) -> Iterator[JSON]:
