@@ -528,7 +528,7 @@ first, last = map(int, options["array"].partition("%")[0].split("-"))
 for task in range(first, last + 1):
     with open(options["output"].replace("%A", "1").replace("%a", str(task)), "w") as log:
         found = {{"SLURM_ARRAY_TASK_ID": str(task), "SLURM_NODELIST": "here", "SLURM_JOB_ID": "1"}}
-        subprocess.run(["bash", script], env={{**os.environ, **found}}, stdout=log, stderr=log, check=True)
+        subprocess.run(["bash", script], env={{**os.environ, **found}}, stdout=log, stderr=log, cwd="/", check=True)
 print("Submitted batch job 1")
 """
 SRUN = """#!/bin/bash
@@ -557,12 +557,23 @@ def test_slurm_gets_the_same_pipeline_and_gives_equal_bytes(rows: list[dict[str,
     pytest.importorskip("datatrove")
     environment = slurm(tmp_path / "bin")
     paths = [write(tmp_path / f"{part}.jsonl", rows[part::3]) for part in range(3)]
-    data = [word for path in paths for word in ("-d", str(path))]
-    for executor in ("local", "slurm"):
-        command = [sys.executable, "-m", "lazarus_corpus", "build", *data, "-o", str(tmp_path / executor)]
+    write(tmp_path / "evaluation.jsonl", [{"question": rows[3]["text"]}])
+    data = [word for path in paths for word in ("-d", path.name)]
+    for executor in ("local", "slurm"):  # paths are relative, and the jobs have another current folder
+        command = [
+            sys.executable,
+            "-m",
+            "lazarus_corpus",
+            "build",
+            *data,
+            "-o",
+            executor,
+            "--against",
+            "evaluation.jsonl",
+        ]
         done = subprocess.run(
             [*command, "--executor", executor, "--workers", "2", "--set", "dedup.units=line"],
-            env=environment, capture_output=True, text=True, check=False,
+            env=environment, capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "slurm") == contents(tmp_path / "local")

@@ -191,8 +191,17 @@ def _start(settings: CorpusSettings, work: Path, output: str | None, executor: E
     tasks = [tuple(files[first::MAX_TASKS]) for first in range(min(MAX_TASKS, len(files)))]
     local = [file for _, name in files if not name.startswith(HUB) for file in _parts(Path(name))]
     inputs = [[str(path), file_sha256(path)] for path in (*local, *settings.contamination.against)]
+    if executor != "local":
+        settings = _with_whole_paths(settings)
     start_work(work, Spec(settings, tuple(tasks), output), inputs)
     return len(tasks)
+
+
+def _with_whole_paths(settings: CorpusSettings) -> CorpusSettings:
+    """Settings whose evaluation sets are found from any folder."""
+    against = tuple(path.resolve() for path in settings.contamination.against)
+    contamination = settings.contamination.model_copy(update={"against": against})
+    return settings.model_copy(update={"contamination": contamination})
 
 
 def _parts(path: Path) -> list[Path]:

@@ -67,6 +67,7 @@ def run_stage(stage: str, folder: Path, tasks: int, *, workers: int = 1, executo
 
 def _by_datatrove(stage: str, folder: Path, tasks: int, workers: int, executor: Executor) -> None:
     """The same tasks as one step of a datatrove pipeline."""
+    folder = folder.resolve()  # tasks may have another current folder
     extra = "ray" if executor == "ray" else "slurm"
     # Under `uv run`, Ray would pack the current folder and install the project anew for its workers.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
