@@ -480,6 +480,16 @@ def test_a_wrong_option_is_named(words: list[str], says: str, tmp_path: Path):
     assert done.exit_code != 0 and says in str(done.exception)
 
 
+def test_names_of_fields_beside_a_file_of_sources_are_refused(tmp_path: Path):
+    write(tmp_path / "d.jsonl", [{"text": "x", "body": "y"}])
+    (tmp_path / "s.toml").write_text('[[sources]]\nname = "a"\npath = ["d.jsonl"]\n')
+    for option in ("--text-field", "--id-field"):
+        words = ["build", str(tmp_path / "s.toml"), "-o", str(tmp_path / "out"), option, "body"]
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, SettingError) and "set `text_field`" in str(done.exception)
+        assert not (tmp_path / "out").exists()
+
+
 def test_settings_name_their_place(tmp_path: Path):
     (tmp_path / "s.toml").write_text('[[sources]]\nname = "a"\npath = ["x"]\n[dedup]\nthreshold = 2\n')
     done = CliRunner().invoke(app, ["build", str(tmp_path / "s.toml"), "-o", str(tmp_path / "out")])

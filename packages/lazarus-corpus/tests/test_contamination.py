@@ -131,6 +131,12 @@ def test_a_build_drops_or_flags_with_the_item_as_witness(tmp_path: Path):
         assert found["recall"].keys() >= FORMS.keys() and min(found["recall"].values()) == 1.0
         card = (tmp_path / action / "card.md").read_text()
         assert "| 8 words a line | 100.0% |" in card and "| diluted 10 times | 100.0% |" in card
+    named = [{"name": row["id"], "body": row["text"]} for row in rows]
+    (tmp_path / "named.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    command = ["contamination", "--against", str(tmp_path / "evaluation.jsonl"), "--json"]
+    command += ["-d", str(tmp_path / "named.jsonl"), "--text-field", "body", "--id-field", "name"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1 and json.loads(done.stdout.splitlines()[0])["id"] == "7"
     command = [
         "contamination",
         "--against",

@@ -275,3 +275,12 @@ def test_facts_of_another_form_are_refused(facts: Any, tmp_path: Path):
     (tmp_path / "facts.json").write_text(json.dumps(facts))
     with pytest.raises(SettingError, match=r"facts\.json"):
         read_facts(tmp_path / "facts.json")
+
+
+def test_dialogues_that_equal_others_are_counted(caplog: pytest.LogCaptureFixture):
+    facts = {"a": [(["q?"], ["a."])], "b": [(["q?"], ["a."])]}
+    made = [json.dumps(each["messages"]) for each in dialogues(facts, 400, 0)][:400]
+    assert f"{400 - len(set(made))} dialogues of 'a' equal others" in caplog.text
+    caplog.clear()
+    made = [json.dumps(each["messages"]) for each in dialogues(facts, 30, 0)][:30]
+    assert len(set(made)) == 30 and not caplog.text

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.console import show, show_line, write
-from lazarus_corpus.cli.options import Data, Json, settings_of
+from lazarus_corpus.cli.options import Data, IdField, Json, TextField, settings_of
 
 if TYPE_CHECKING:
     from lazarus_corpus.contamination import EvaluationItems
+    from lazarus_corpus.settings import SourceSettings
 
 
 def verify(
@@ -73,6 +74,8 @@ def contamination(
         ),
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the injection.")] = 0,
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     as_json: Json = False,
 ) -> None:
     """Find documents with items of evaluation sets: exit 1 if there are any; with --run, if a step saw one.
@@ -84,6 +87,7 @@ def contamination(
     """
     from lazarus_core.settings import missing
     from lazarus_corpus.contamination import EvaluationItems, read_items
+    from lazarus_corpus.settings import SourceSettings
 
     if run is None and not data:
         raise missing("'-d' / '--data'")
@@ -91,6 +95,8 @@ def contamination(
         raise missing("'--against'")
     if batch_plan is not None and run is None:
         raise typer.BadParameter("needs --run", param_hint="'--batch-plan'")
+    if run is not None and (text_field, id_field) != ("text", "id"):
+        raise typer.BadParameter("not with --run, which has the fields of the run", param_hint="'--text-field'")
     if recall and run is not None:
         raise typer.BadParameter("not with --run: measure it on the documents", param_hint="'--recall'")
     parts = read_items(against) if against else []
@@ -99,25 +105,29 @@ def contamination(
         found = _show_run(run, data or [], batch_plan, items, as_json)
     else:
         assert items is not None and data, "checked above"
-        found = _show_documents(items, parts, data, recall, seed, as_json)
+        source = SourceSettings(name="data", path=tuple(data), text_field=text_field, id_field=id_field)
+        found = _show_documents(items, parts, source, recall, seed, as_json)
     if found:
         raise typer.Exit(1)
 
 
 def _show_documents(
-    items: "EvaluationItems", parts: list[tuple[str, str]], data: list[Path], recall: int, seed: int, as_json: bool
+    items: "EvaluationItems",
+    parts: list[tuple[str, str]],
+    source: "SourceSettings",
+    recall: int,
+    seed: int,
+    as_json: bool,
 ) -> int:
     """Prints the documents with items and a summary; returns their number."""
-    from lazarus_corpus.build import from_files
     from lazarus_corpus.injection import measure_recall
     from lazarus_corpus.sources.read import files_of, read_file
 
-    settings = from_files(data)
     found = 0
     total = 0
     documents: list[str] = []
-    for path in files_of(settings.sources[0]):
-        for document in read_file(path, settings.sources[0]):
+    for path in files_of(source):
+        for document in read_file(path, source):
             total += 1
             if len(documents) < 500:
                 documents.append(document.text)

@@ -68,7 +68,7 @@ def settings_of(
         flags: Values by dotted key with `__` for the dot; None for an option that was not given.
 
     Raises:
-        SettingError: Neither a file nor data is given, or both.
+        SettingError: Neither a file nor data is given, or both; or names of fields beside a file.
         SettingsError: A setting cannot be used.
     """
     from pydantic import ValidationError
@@ -80,6 +80,11 @@ def settings_of(
 
     if (sources is None) == (not data):
         raise SettingError("give either SOURCES.toml or files with -d, not both", "LD-E126")
+    if sources is not None and fields != ("text", "id"):
+        raise SettingError(
+            f"--text-field and --id-field are for files of -d: set `text_field` and `id_field` of a source in {sources}",
+            "LD-E126",
+        )
     given: dict[tuple[str, ...], Any] = {tuple(key.split("__")): value for key, value in flags.items()}
     if data:
         given["sources",] = (SourceSettings(name="data", path=tuple(data), text_field=fields[0], id_field=fields[1]),)

@@ -9,6 +9,7 @@ A category is an object of names and values, from which questions are made, or a
 may be a list of wordings, of which each dialogue draws one.
 """
 
+import logging
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from lazarus_core.strict_json import read_object
 from lazarus_corpus.documents import content_digest, order_key
 from lazarus_corpus.errors import SettingError
+
+logger = logging.getLogger(__name__)
 
 Fact = tuple[list[str], list[str]]
 """Wordings of a question, and of its answer."""
@@ -72,8 +75,8 @@ def read_facts(path: Path) -> dict[str, list[Fact]]:
 def dialogues(facts: dict[str, list[Fact]], per_category: int, seed: int) -> Iterator[dict[str, Any]]:
     """Dialogues as chat samples, the same for the same arguments on every machine.
 
-    A dialogue asks one to three different facts of its category, with or without a greeting and thanks. No two dialogues are equal as
-    long as the facts allow it.
+    A dialogue asks one to three different facts of its category, with or without a greeting and thanks. One that equals an earlier
+    one is drawn again, at most 32 times; a warning counts those that still equal one.
 
     Args:
         facts: Of `read_facts`.
@@ -87,6 +90,7 @@ def dialogues(facts: dict[str, list[Fact]], per_category: int, seed: int) -> Ite
         raise SettingError(f"the number per category must be from 1 to {MAX_PER_CATEGORY:,}", "LD-E129")
     for category, known in sorted(facts.items()):
         seen: set[bytes] = set()
+        equal = 0
         for number in range(per_category):
             messages: list[dict[str, str]] = []
             for attempt in range(MAX_ATTEMPTS):
@@ -96,7 +100,13 @@ def dialogues(facts: dict[str, list[Fact]], per_category: int, seed: int) -> Ite
                 if digest not in seen:
                     seen.add(digest)
                     break
+            else:
+                equal += 1
             yield {"id": f"{category}-{number}", "category": category, "messages": messages}
+        if equal:
+            logger.warning(
+                "%d dialogues of %r equal others: give more facts or wordings, or ask for fewer", equal, category
+            )
 
 
 def _dialogue(known: list[Fact], generator: random.Random) -> list[dict[str, str]]:
