@@ -480,6 +480,26 @@ def test_a_wrong_option_is_named(words: list[str], says: str, tmp_path: Path):
     assert done.exit_code != 0 and says in str(done.exception)
 
 
+def test_a_threshold_that_needs_other_bands_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    generator = random.Random(6)
+    pairs = [(text(generator, 130), text(generator, 70), text(generator, 70)) for _ in range(30)]
+    rows = [{"text": f"{start} {end}"} for start, *ends in pairs for end in ends]  # similarity 0.47
+    path = write(tmp_path / "d.jsonl", rows)
+
+    def removed(**changes: Any) -> int:
+        caplog.clear()
+        settings = from_files([path], dedup=DedupSettings(**changes))
+        return analyze_corpus(settings, tmp_path / str(len(list(tmp_path.iterdir())))).removed.get("near", 0)
+
+    assert removed(threshold=0.4) < 10
+    assert (
+        "similarity 0.4 are found with a probability of 1%; with dedup.bands=42 and dedup.rows=3 of 94%" in caplog.text
+    )
+    assert removed(threshold=0.4, bands=42, rows=3) > 26 and not caplog.text
+    assert removed() == 0 and not caplog.text
+    assert removed(threshold=0.4, near=False) == 0 and not caplog.text
+
+
 def test_names_of_fields_beside_a_file_of_sources_are_refused(tmp_path: Path):
     write(tmp_path / "d.jsonl", [{"text": "x", "body": "y"}])
     (tmp_path / "s.toml").write_text('[[sources]]\nname = "a"\npath = ["d.jsonl"]\n')

@@ -5,6 +5,7 @@ executor and interruptions make no difference: each of its files has the same by
 """
 
 import json
+import logging
 import shutil
 import tempfile
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from lazarus_core.atomic import remove_folder, whole_folder
 from lazarus_core.errors import LazarusError, OutputTaken
 from lazarus_core.outputs import check_names
+from lazarus_corpus.dedup.minhash import share_found
 from lazarus_corpus.documents import Removal
 from lazarus_corpus.engine.decide import decide
 from lazarus_corpus.engine.execute import Executor, run_stage
@@ -29,11 +31,15 @@ from lazarus_corpus.output.card import card_text, texts_of
 from lazarus_corpus.output.lock import locked
 from lazarus_corpus.output.manifest import FORMAT, MANIFEST, SourceDigest, public_settings, write_manifest
 from lazarus_corpus.output.removals import FLAG, write_removed
-from lazarus_corpus.settings import CorpusSettings, SourceSettings
+from lazarus_corpus.settings import CorpusSettings, DedupSettings, SourceSettings
 from lazarus_corpus.sources.read import HUB, files_of, inner_path
+
+logger = logging.getLogger(__name__)
 
 MAX_TASKS = 256
 """Most tasks of the first stage; more files share tasks."""
+_SHARE_FOUND = 0.75
+"""Smallest probability, without a warning, that a pair at the threshold is compared."""
 OUTPUTS = ("shards", MANIFEST, "removed.jsonl", "flagged.jsonl", "card.md")
 """Names in the folder of a corpus."""
 
@@ -176,6 +182,7 @@ def from_files(paths: Sequence[Path | str], **settings: Any) -> CorpusSettings:
 def _start(settings: CorpusSettings, work: Path, output: str | None, executor: Executor = "local") -> int:
     """Prepares the work folder; the number of tasks of the first stage."""
     make_filters(settings.filters)  # a missing extra is refused before the work
+    _warn_of_few_bands(settings.dedup)
     folder = None if output is None else Path(output)
     found = [(number, path) for number, source in enumerate(settings.sources) for path in files_of(source, folder)]
     if not found:
@@ -195,6 +202,22 @@ def _start(settings: CorpusSettings, work: Path, output: str | None, executor: E
         settings = _with_whole_paths(settings)
     start_work(work, Spec(settings, tuple(tasks), output), inputs)
     return len(tasks)
+
+
+def _warn_of_few_bands(dedup: DedupSettings) -> None:
+    """Warns if most pairs at the threshold have no equal band, and so are not compared."""
+    found = share_found(dedup.threshold, dedup.bands, dedup.rows)
+    if not dedup.near or found >= _SHARE_FOUND:
+        return
+    count = dedup.bands * dedup.rows
+    others = ((count // rows, rows) for rows in range(dedup.rows - 1, 0, -1) if count // rows <= 256)
+    better = next((pair for pair in others if share_found(dedup.threshold, *pair) >= _SHARE_FOUND), None)
+    shown = f"near duplicates of similarity {dedup.threshold:g} are found with a probability of {found:.0%}"
+    if better is not None:
+        shown += (
+            f"; with dedup.bands={better[0]} and dedup.rows={better[1]} of {share_found(dedup.threshold, *better):.0%}"
+        )
+    logger.warning("%s", shown)
 
 
 def _with_whole_paths(settings: CorpusSettings) -> CorpusSettings:

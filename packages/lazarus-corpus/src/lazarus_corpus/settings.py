@@ -81,7 +81,8 @@ class DedupSettings(BaseModel):
     near: bool = True
     """Remove near duplicates too. Equal documents are always removed."""
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Smallest Jaccard similarity of the sets of word n-grams of two near duplicates."""
+    """Smallest Jaccard similarity of the sets of word n-grams of two near duplicates. Smaller ones than 0.75 need more bands of
+    fewer rows."""
     ngram: Annotated[int, Field(ge=1, le=50)] = 5
     """Words of an n-gram."""
     bands: Annotated[int, Field(ge=1, le=256)] = 16

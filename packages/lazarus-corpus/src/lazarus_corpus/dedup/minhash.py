@@ -91,6 +91,20 @@ def jaccard(one: U64, other: U64) -> float:
     return both / either if either else 1.0
 
 
+def share_found(similarity: float, bands: int, rows: int) -> float:
+    """The probability that two sets have an equal band.
+
+    >>> round(share_found(0.8, 16, 8), 3)
+    0.947
+
+    Args:
+        similarity: Their Jaccard similarity.
+        bands: Bands of a signature.
+        rows: Values of a band.
+    """
+    return 1 - (1 - similarity**rows) ** bands
+
+
 class MinHash:
     """Makes signatures of `bands` bands.
 
