@@ -16,6 +16,7 @@ from lazarus_tokenkit import load_tokenizer
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers import BpeConfig, SentencePieceConfig, train_bpe, train_sentencepiece
 from lazarus_tokenkit.tokenizers.backends.character import character_tokenizer
+from lazarus_tokenkit.tokenizers.trainers import sentencepiece
 from lazarus_tokenkit.training.card import freeze
 from lazarus_tokenkit.training.run import estimate, train_files
 from suite import share, thinned
@@ -111,6 +112,37 @@ def test_sentencepiece_says_why_it_refuses():
             train_sentencepiece(["a b"], SentencePieceConfig(vocab_size=wanted))
         given = int(caught.value.message.split()[-3])
         assert train_sentencepiece(["a b"], SentencePieceConfig(vocab_size=given)).vocab_size == given
+
+
+@pytest.mark.parametrize("character", ["z", "\u0436", "\u5b57", "\U0001f600"])
+@pytest.mark.parametrize("between", [" ", "x"])
+def test_no_line_is_too_long_to_train_on(character: str, between: str):
+    pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
+    long = (character * 3 + between) * (400_000 // len(character.encode()))
+    trained = train_sentencepiece(["a short line", long, "the end"], SentencePieceConfig(vocab_size=276, character_coverage=1))
+    assert len(trained.encode(character)) <= 3  # a piece, not bytes only: bos, the space before it, and itself
+    vocabulary = json.loads(trained.files["tokenizer.json"])["model"]["vocab"]
+    assert character in vocabulary and "h" in vocabulary
+
+
+@given(st.text(st.sampled_from("ab \u0436\U0001f600"), max_size=60), st.integers(8, 40))
+def test_the_parts_of_a_long_line_are_its_words(line: str, most: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentencepiece, "MAX_SENTENCE_BYTES", most)
+        patch.setattr(sentencepiece, "_CUT_CHARACTERS", most // 4)
+        parts = list(sentencepiece._parts(line))
+    assert all(0 < len(part.encode()) <= most for part in parts)
+    assert "".join(parts).replace(" ", "") == line.replace(" ", "")
+    if len(line.encode()) <= most:
+        assert parts == [line] * bool(line)
+
+
+def test_files_of_one_name_have_a_row_each_in_the_card(corpus: list[Path], tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    paths = [corpus[0], corpus[1].rename(tmp_path / "b" / "a.jsonl")]
+    _, card = train_files(paths, BPE)
+    assert list(card.domains) == list(map(str, paths))
+    assert [each.documents for each in card.domains.values()] == [6, 4]
 
 
 def test_a_training_on_files_has_a_card_and_is_frozen(corpus: list[Path], tmp_path: Path):

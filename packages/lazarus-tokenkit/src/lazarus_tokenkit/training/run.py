@@ -73,7 +73,11 @@ def train_files(
             kind, tokenizer = "sentencepiece", train_sentencepiece(texts, config, name)
         case None:
             kind, tokenizer = "char", character_tokenizer(texts, name)
-    held_out = {utf8_name(path.name): list(_split(path, fields, is_held_out=True)) for path in paths}
+    are_named_apart = len({path.name for path in paths}) == len(paths)
+    held_out = {
+        utf8_name(path.name if are_named_apart else str(path)): list(_split(path, fields, is_held_out=True))
+        for path in paths
+    }
     members = {} if config is None else config.model_dump(mode="json")
     files = [_file(file) for path in paths for file in data_files(path)]
     return tokenizer, make_card(tokenizer, kind, members, files, held_out)

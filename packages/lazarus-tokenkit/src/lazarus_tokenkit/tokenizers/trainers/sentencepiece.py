@@ -6,7 +6,7 @@ order of the library's counts, and the scores of a unigram model, depend on the 
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,9 @@ from lazarus_tokenkit.tokenizers.backends.sentencepiece import SentencePieceMode
 from lazarus_tokenkit.tokenizers.training_texts import MAX_VOCAB_SIZE, check_special_tokens, not_blank
 
 MAX_SENTENCE_BYTES = 1 << 20
-"""The trainer ignores longer lines. Its default of 4,192 bytes would drop whole paragraphs."""
+"""The trainer ignores longer lines, so they are cut. Its default of 4,192 bytes would drop whole paragraphs."""
+_CUT_CHARACTERS = MAX_SENTENCE_BYTES // 4
+"""Characters of the parts of a line that is cut. One has at most four bytes."""
 
 
 class SentencePieceConfig(BaseModel):
@@ -66,7 +68,7 @@ def train_sentencepiece(
         raise TokenkitError(
             "to train SentencePiece models, install lazarus-tokenkit[sentencepiece]", "LT-E801"
         ) from error
-    lines = (line for text in not_blank(texts) for line in text.splitlines() if line)
+    lines = (part for text in not_blank(texts) for line in text.splitlines() if line for part in _parts(line))
     model = io.BytesIO()
     try:
         trainer.train(
@@ -96,6 +98,23 @@ def train_sentencepiece(
         "tokenizer.model": model.getvalue(),
     }
     return HuggingFaceTokenizer.from_files(files, name)
+
+
+def _parts(line: str) -> Iterator[str]:
+    """The line, or its parts, cut at spaces, if the trainer would ignore it.
+
+    Args:
+        line: A line of a training text.
+    """
+    start = 0
+    if len(line) > _CUT_CHARACTERS and len(line.encode()) > MAX_SENTENCE_BYTES:
+        while len(line) - start > _CUT_CHARACTERS:
+            space = line.rfind(" ", start + 1, start + _CUT_CHARACTERS)
+            end = start + _CUT_CHARACTERS if space < 0 else space
+            yield line[start:end]
+            start = end if space < 0 else end + 1
+    if start < len(line):
+        yield line[start:]
 
 
 def _plain_reason(reason: str) -> str:
