@@ -400,6 +400,14 @@ def test_an_input_is_not_replaced_by_a_corpus_of_itself(rows: list[dict[str, Any
     assert contents(out) == before
 
 
+def test_the_documents_of_a_corpus_are_its_shards(rows: list[dict[str, Any]], tmp_path: Path):
+    out = tmp_path / "out"
+    build_corpus(from_files([write(tmp_path / "d.jsonl", rows)]), out)
+    with pytest.raises(SourceError, match=r"out is a corpus: give its documents, .*out/shards$"):
+        build_corpus(from_files([out]), tmp_path / "again")
+    assert build_corpus(from_files([out / "shards"]), tmp_path / "again").documents == len(kept(out))
+
+
 @pytest.mark.parametrize("name", [".", "..", "a/..", "/"])
 def test_a_corpus_has_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "empty").mkdir()

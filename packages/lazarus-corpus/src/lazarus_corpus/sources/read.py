@@ -26,6 +26,8 @@ ENDINGS = {
     "warc": (".warc", ".warc.gz"),
     "rows": (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".json", ".csv", ".tsv", ".parquet"),
 }
+_CORPUS = ("shards", "manifest.json", "removed.jsonl")
+"""Names by which the folder of a corpus is known."""
 Read = Callable[[Path, SourceSettings], Iterator[Document]]
 
 
@@ -37,13 +39,15 @@ def files_of(source: SourceSettings, output: Path | None = None) -> list[Path]:
         output: The folder of the corpus, which is passed over too; None for none.
 
     Raises:
-        SourceError: A path does not exist, or a folder has no file of a known format.
+        SourceError: A path does not exist or is a corpus, or a folder has no file of a known format.
     """
     found: list[Path] = []
     for path in source.path:
         if str(path).startswith(HUB) or is_saved_data_set(path):
             found.append(path)
         elif path.is_dir():
+            if all((path / name).exists() for name in _CORPUS):
+                raise SourceError(f"{path} is a corpus: give its documents, {path / 'shards'}", "LD-E101")
             own = None if output is None else inner_path(output, path)
             inside = sorted(
                 file for file in path.rglob("*") if file.is_file() and _is_readable(file.relative_to(path), source, own)
