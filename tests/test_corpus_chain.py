@@ -244,18 +244,30 @@ def test_a_run_without_contaminated_documents_has_none(leaked: Path, tmp_path: P
     assert (found, summary["found"], code) == ([], 0, 0)
 
 
-def test_documents_that_the_build_flagged_are_found_in_the_run(leaked: Path, tmp_path: Path):
+@pytest.mark.parametrize("has_others", [False, True])
+def test_documents_that_the_build_flagged_are_found_in_the_run(leaked: Path, tmp_path: Path, has_others: bool):
     against = ContaminationSettings(against=(leaked / "test.jsonl",), action="flag")
-    sources = (SourceSettings(name="web", path=(leaked / "docs.jsonl",)),)
+    sources = [SourceSettings(name="web", path=(leaked / "docs.jsonl",))]
+    if has_others:  # of equal ids, in the same source and in another one, without an item
+        generator = random.Random(5)
+        for name in ("more", "book"):
+            rows = [{"id": f"d{number}", "text": document(generator)} for number in range(24)]
+            (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        sources = [
+            SourceSettings(name="web", path=(leaked / "docs.jsonl", tmp_path / "more.jsonl")),
+            SourceSettings(name="book", path=(tmp_path / "book.jsonl",)),
+        ]
     build_corpus(
-        CorpusSettings(sources=sources, contamination=against, split=SplitSettings(validation=0)), tmp_path / "out"
+        CorpusSettings(sources=tuple(sources), contamination=against, split=SplitSettings(validation=0)),
+        tmp_path / "out",
     )
     build_lengths(tmp_path / SHARD, Encoder(load_tokenizer("byte")), tmp_path / "lengths.jsonl")
     save_plan(build_plan(read_lengths(tmp_path / "lengths.jsonl"), PlanConfig(token_budget=2048)), tmp_path / "plan")
     settings = {"model": leaked / "model", "data": tmp_path / SHARD, "batch_plan": tmp_path / "plan"}
     train(TrainConfig(**settings, output=tmp_path / "run", max_steps=1))
     found, summary, code = exposed(tmp_path)
-    assert sorted(each["id"] for each in found) == ["d17", "d3"] and summary["steps"] == 1
+    assert sorted(each["id"].partition("-")[0] for each in found) == ["d17", "d3"] and summary["steps"] == 1
+    assert {each["source"] for each in found} == {"web"}
     assert code == bool(summary["seen"])
 
 

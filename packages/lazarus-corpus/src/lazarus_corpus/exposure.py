@@ -13,6 +13,7 @@ import numpy as np
 from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import read_object
 from lazarus_corpus.contamination import EvaluationItems
+from lazarus_corpus.documents import Removal
 from lazarus_corpus.engine.work import read_removals
 from lazarus_corpus.errors import SettingError
 from lazarus_plan import BatchPlan, check_audit, load_plan
@@ -22,6 +23,8 @@ from lazarus_plan.numbering import Numbering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from lazarus_tokenkit.samples import Sample
 
 CONFIG, AUDIT = "config.json", "audit.jsonl"
 _FIELDS = ("text", "messages", "prompt", "completion", "label")
@@ -153,7 +156,7 @@ def contaminated_rows(run: AuditedRun, items: EvaluationItems | None) -> Iterato
         for row in read_rows(path, FieldNames(**run.fields)):
             source = next(sources)
             hit = None if items is None else items.find(sample_text(row.sample))
-            item = _witness(flagged, row.sample.id) if hit is None else hit.item
+            item = _witness(flagged, row.sample, source) if hit is None else hit.item
             if item:
                 number = int(numbers.numbers(np.array([position]))[0])
                 _check_row(run.plan, number, row.sample.digest, row.place)
@@ -198,19 +201,32 @@ def _sources(path: Path) -> Iterator[str]:
         yield source if isinstance(source, str) else ""
 
 
-def _witness(flagged: Mapping[str, str], name: str) -> str:
+Flagged = Mapping[tuple[str, str], Sequence[Removal]]
+"""Flagged documents by id and source; several documents may have both."""
+
+
+def _witness(flagged: Flagged, sample: "Sample", source: str) -> str:
     """The evaluation item of a flagged document; empty for none.
 
     Args:
-        flagged: Item by id.
-        name: Id in a shard: with a dash and 16 digits of the digest if several documents have the id.
+        flagged: Of `_flagged`.
+        sample: The document; its id in a shard has a dash and 16 digits of the digest if several documents have the id.
+        source: Its source.
     """
-    return flagged.get(name) or flagged.get(name[:-17], "")
+    from lazarus_tokenkit.samples import sample_text
+
+    for name in (sample.id, sample.id[:-17]):
+        for each in flagged.get((name, source), ()):
+            if sample_text(sample).startswith(each.example):
+                return each.witness
+    return ""
 
 
-def _flagged(path: Path) -> dict[str, str]:
-    """Evaluation item by id of the documents that the corpus of a shard flagged."""
+def _flagged(path: Path) -> Flagged:
+    """The documents that the corpus of a shard flagged."""
     flagged = path.parent.parent / "flagged.jsonl"
-    if path.parent.name != "shards" or not flagged.is_file():
-        return {}
-    return {each.id: each.witness for each in read_removals(flagged)}
+    found: dict[tuple[str, str], list[Removal]] = {}
+    if path.parent.name == "shards" and flagged.is_file():
+        for each in read_removals(flagged):
+            found.setdefault((each.id, each.source), []).append(each)
+    return found
