@@ -230,6 +230,12 @@ def test_preferences_of_both_forms():
     assert preference({"chosen": prompt + good, "rejected": prompt + bad}, "d:1") == expected
     texts = {name: f"\n\nHuman: q\n\nAssistant: {name}" for name in ("good", "bad")}
     assert preference({"chosen": texts["good"], "rejected": texts["bad"]}, "d:1") == expected
+    begun = "\n\nHuman: q\n\nAssistant:"  # the answers follow, or repeat it
+    assert preference({"prompt": begun, "chosen": " good", "rejected": " bad"}, "d:1") == expected
+    assert preference({"prompt": begun, "chosen": texts["good"], "rejected": texts["bad"]}, "d:1") == expected
+    earlier = [*ASKED, {"role": "user", "content": "q2"}]
+    longer = "\n\nHuman: q\n\nAssistant: a\n\nHuman: q2\n\nAssistant:"
+    assert preference({"prompt": longer, "chosen": "good", "rejected": "bad"}, "d:1") == expected | {"prompt": earlier}
     assert preference({"prompt": "q", "chosen": "a", "rejected": "a"}, "d:1") is None
     with pytest.raises(SourceError, match="share no turn"):
         preference({"chosen": "x", "rejected": "y"}, "d:1")

@@ -10,6 +10,8 @@ JSON = dict[str, Any]
 _TURNS = (("\n\nHuman:", "user"), ("\n\nAssistant:", "assistant"))
 """Marks of the turns in texts of the shared-prefix form (Bai et al. 2022, arXiv 2204.05862)."""
 
+_ANSWERS = ("chosen", "rejected")
+
 
 class Counts(NamedTuple):
     """What was read.
@@ -36,11 +38,14 @@ def preference(row: JSON, place: str) -> JSON | None:
     """
     if "prompt" in row:
         prompt = _messages(row["prompt"], "user", place)
-        chosen, rejected = (_messages(row.get(name), "assistant", place) for name in ("chosen", "rejected"))
+        if prompt[-1] == {"role": "assistant", "content": ""}:  # `Assistant:` at the end of a text begins the answer
+            prompt = prompt[:-1]
+            row = {**row, **{name: row[name].strip() for name in _ANSWERS if _is_plain(row.get(name))}}
+        chosen, rejected = (_messages(row.get(name), "assistant", place) for name in _ANSWERS)
         if chosen[: len(prompt)] == prompt and rejected[: len(prompt)] == prompt:  # both repeat the prompt
             chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
     else:
-        chosen, rejected = (_messages(row.get(name), "assistant", place) for name in ("chosen", "rejected"))
+        chosen, rejected = (_messages(row.get(name), "assistant", place) for name in _ANSWERS)
         shared = 0
         while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
             shared += 1
@@ -74,6 +79,11 @@ def preferences(rows: Iterable[tuple[JSON, str]], found: list[Counts]) -> Iterat
             kept += 1
             yield made
     found.append(Counts(kept, equal))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an answer is a text without marks of turns."""
+    return isinstance(value, str) and not value.startswith(_TURNS[0][0])
 
 
 def _messages(value: Any, role: str, place: str) -> list[JSON]:
