@@ -168,6 +168,22 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1.5}
             {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
             PreferenceSample("0", TURNS[:1], TURNS[1:], (Message("assistant", "b"),)),
         ),
+        *(  # `Assistant:` at the end of a prompt begins the answer
+            (
+                {"prompt": "\n\nHuman: q\n\nAssistant:", "chosen": f"{before}a", "rejected": f"{before}b"},
+                PreferenceSample("0", TURNS[:1], TURNS[1:], (Message("assistant", "b"),)),
+            )
+            for before in ("", " ", "\n\nHuman: q\n\nAssistant: ")
+        ),
+        ({"prompt": "\n\nHuman: q\n\nAssistant:"}, PromptSample("0", TURNS[:1])),
+        (
+            {"prompt": "\n\nHuman: q\n\nAssistant: a\n\nHuman: r\n\nAssistant:"},
+            PromptSample("0", (*TURNS, Message("user", "r"))),
+        ),
+        (
+            {"prompt": "q", "chosen": " a", "rejected": " b"},
+            PreferenceSample("0", TURNS[:1], (Message("assistant", " a"),), (Message("assistant", " b"),)),
+        ),
         (
             {
                 "prompt": "q",
@@ -343,6 +359,12 @@ def test_digests_are_over_canonical_json(prompt: str, completion: str):
 
 
 LABELLED = FieldNames(label="good")
+
+
+def test_a_transcript_before_a_labelled_answer_begins_it(tmp_path: Path):
+    row = {"prompt": "\n\nHuman: q\n\nAssistant:", "completion": " a", "good": True}
+    (sample,) = read_samples(write(tmp_path, json.dumps(row).encode()), LABELLED)
+    assert sample == LabelledSample("0", TURNS[:1], TURNS[1:], True)
 
 
 def test_a_label_is_read_where_its_field_is_named_and_belongs_to_the_content(tmp_path: Path):

@@ -119,7 +119,9 @@ def test_sentencepiece_says_why_it_refuses():
 def test_no_line_is_too_long_to_train_on(character: str, between: str):
     pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
     long = (character * 3 + between) * (400_000 // len(character.encode()))
-    trained = train_sentencepiece(["a short line", long, "the end"], SentencePieceConfig(vocab_size=276, character_coverage=1))
+    trained = train_sentencepiece(
+        ["a short line", long, "the end"], SentencePieceConfig(vocab_size=276, character_coverage=1)
+    )
     assert len(trained.encode(character)) <= 3  # a piece, not bytes only: bos, the space before it, and itself
     vocabulary = json.loads(trained.files["tokenizer.json"])["model"]["vocab"]
     assert character in vocabulary and "h" in vocabulary

@@ -4,7 +4,7 @@ Errors name the field. The caller adds file and line.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from lazarus_core.strict_json import MalformedJson, parse_json
@@ -32,6 +32,8 @@ TRANSCRIPT = re.compile(r"\n\n(Human|Assistant): ?")
 def read_turns(row: JSON, name: str, role: str) -> tuple[Message, ...]:
     """Parses a field with a text, a transcript with `Human:` and `Assistant:`, or messages.
 
+    `Assistant:` at the end of a prompt begins the answer, which another field has. It is no turn.
+
     Args:
         row: The fields of the row.
         name: Name of the field.
@@ -46,8 +48,25 @@ def read_turns(row: JSON, name: str, role: str) -> tuple[Message, ...]:
     first, *rest = TRANSCRIPT.split(text)
     if not rest or first.strip():
         return (Message(role, text),)
+    if role != ASSISTANT and len(rest) > 2 and rest[-2:] == ["Assistant", ""]:
+        rest = rest[:-2]
     turns = zip(rest[::2], rest[1::2], strict=True)
     return tuple(Message("user" if who == "Human" else ASSISTANT, words) for who, words in turns)
+
+
+def without_space(row: JSON, prompt: str, answers: Iterable[str]) -> JSON:
+    """Returns a row without the space that divides an answer from `Assistant:` at the end of the prompt.
+
+    Args:
+        row: The fields of the row.
+        prompt: Name of the prompt's field.
+        answers: Names of the answers' fields.
+    """
+    begun = row.get(prompt)
+    if not isinstance(begun, str) or not (begun.startswith("\n\nHuman:") and begun.endswith("\n\nAssistant:")):
+        return row
+    texts = {name: row[name] for name in answers if isinstance(row.get(name), str)}
+    return row | {name: text.removeprefix(" ") for name, text in texts.items()}
 
 
 def read_messages(row: JSON, name: str) -> tuple[Message, ...]:

@@ -31,7 +31,7 @@ from lazarus_tokenkit.samples.kinds import (
     Sample,
     TextSample,
 )
-from lazarus_tokenkit.samples.messages import read_messages, read_tools, read_turns, text_of
+from lazarus_tokenkit.samples.messages import read_messages, read_tools, read_turns, text_of, without_space
 
 Form = Literal["text", "messages", "completion", "labelled", "alpaca", "preference", "prompt", "ids"]
 
@@ -199,6 +199,7 @@ def _refuse_without_loss(turns: Sequence[Message], name: str) -> None:
 
 def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     assert names.prompt is not None and names.completion is not None and names.label is not None, "resolved"
+    row = without_space(row, names.prompt, (names.completion,))
     prompt, completion = read_turns(row, names.prompt, "user"), read_turns(row, names.completion, ASSISTANT)
     if not completion or completion[-1].role != ASSISTANT:
         raise SampleError(f"`{names.completion}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
@@ -244,6 +245,7 @@ def _prompt_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
 
 def _preference_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     assert names.chosen is not None and names.rejected is not None, "resolved"
+    row = without_space(row, names.prompt or "", (names.chosen, names.rejected))
     answers = [read_turns(row, name, ASSISTANT) for name in (names.chosen, names.rejected)]
     if names.prompt is not None:
         prompt = read_turns(row, names.prompt, "user")
