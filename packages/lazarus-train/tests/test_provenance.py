@@ -54,6 +54,16 @@ def test_a_link_to_a_checkpoint_is_that_checkpoint(setup):
     assert names(setup.folder / "run/checkpoints/latest") == LINKS
 
 
+@pytest.mark.parametrize(
+    ("inside", "path"),
+    [("", "."), ("", "final"), ("final", "."), ("final", ".."), ("checkpoints", "latest"), ("checkpoints/latest", ".")],
+)
+def test_a_relative_path_may_begin_inside_the_run(setup, monkeypatch, inside, path):
+    train(setup.config(max_steps=2))
+    monkeypatch.chdir(setup.folder / "run" / inside)
+    assert names(Path(path)) == LINKS
+
+
 def test_changed_weights_are_found(run):
     final = run.folder / "run/final"
     path = final / "adapters/adapters.safetensors"

@@ -112,7 +112,9 @@ def _head_digits(text: str) -> str:
 
 def _find(path: Path) -> tuple[RunFolder, Path]:
     """The run that a path belongs to, and the checkpoint to start with."""
-    for run in (path, path.parent, path.parent.parent) if path.exists() else ():
+    # A relative path may begin inside the run, as `.` or the name of a checkpoint does.
+    above = path.resolve().parents[:2]
+    for run in (path, path.parent, path.parent.parent, *above) if path.exists() else ():
         folder = RunFolder(run)
         found = checkpoints(folder.checkpoints)
         if not found or not folder.config.is_file():
