@@ -164,6 +164,20 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
     assert found == LINKS
 
 
+def test_the_template_file_of_a_run_is_looked_for_where_the_run_began(setup, monkeypatch, tmp_path_factory):
+    (setup.folder / "templates").mkdir()
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    (setup.folder / "templates/mine.jinja").write_text(source)
+    monkeypatch.chdir(setup.folder)
+    setup.build_plan(template="templates/mine.jinja", row_len=64)
+    train(setup.config(max_steps=1, template="templates/mine.jinja"))
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert names(setup.folder / "run") == LINKS
+    Path("templates").mkdir()
+    Path("templates/mine.jinja").write_text(source.replace(": ", "; "))  # another one of that name
+    assert names(setup.folder / "run") == LINKS
+
+
 def test_what_a_run_made_for_itself_is_looked_for_where_the_run_is_now(setup):
     from lazarus_train.build_plan import plan_run
 

@@ -1,3 +1,4 @@
+from .registry import OWN as OWN
 from .registry import REGISTRY as REGISTRY
 from .registry import TemplateEntry as TemplateEntry
 from .registry import choose_template as choose_template

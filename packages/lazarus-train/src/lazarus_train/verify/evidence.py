@@ -8,6 +8,7 @@ from typing import Any
 
 from lazarus_core.reasons import absent_or
 from lazarus_plan.checks import resolve_pin
+from lazarus_tokenkit.templates import OWN, REGISTRY
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.chain import RunAudit
@@ -143,5 +144,9 @@ def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) 
     for name, path in (("model", model), *(("data", path) for path in data), ("batch_plan", batch_plan)):
         if not path.exists() and not path.with_name(f"{path.name}.idx").is_file():  # a prefix of Megatron's files
             raise SetupError(f"{path} does not exist: give its current location as `{name}`", "LR-E113")
-    held_out = {name: current(path) for name, path in config.eval_data.items()}
-    return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan, "eval_data": held_out})
+    found: JSON = {"model": model, "data": data, "batch_plan": batch_plan}
+    found["eval_data"] = {name: current(path) for name, path in config.eval_data.items()}
+    template = config.template
+    if template is not None and template not in (*REGISTRY, OWN) and (file := current(Path(template))).is_file():
+        found["template"] = str(file)
+    return config.model_copy(update=found)
