@@ -49,6 +49,7 @@ def test_every_command_has_a_whole_sentence_in_its_group(script: str):
         name, listed = page.context.info_name, parent.command.listed(parent)
         assert name in listed or parent.command.commands[name].hidden, path
         assert listed.get(name, ".").endswith("."), path
+        assert listed.get(name, "").count("(") == listed.get(name, "").count(")"), path
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

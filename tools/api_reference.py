@@ -121,7 +121,7 @@ def module_docstring(path: Path) -> str:
 def first_sentence(docstring: str) -> str:
     """The first paragraph on one line, up to the end of its first sentence."""
     paragraph = " ".join(docstring.split("\n\n")[0].split())
-    found = re.match(r"(.+?[.!?])(?= [A-Z`]|$)", paragraph)
+    found = re.match(r"((?:\([^()]*\)|.)+?[.!?])(?= [A-Z`]|$)", paragraph)  # a full stop in parentheses ends nothing
     return found[1] if found else paragraph
 
 

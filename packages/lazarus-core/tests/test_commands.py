@@ -296,6 +296,8 @@ def test_an_unknown_shell_is_one_line(monkeypatch, capsys):
 
 def test_a_sentence_ends_with_its_full_stop():
     assert first_sentence("Reads `a.b` files, e.g. x.json. Then more.") == "Reads `a.b` files, e.g. x.json."
+    assert first_sentence("Losses (GRPO, Dr. GRPO), in (0, 1]. More (Dr. M).") == "Losses (GRPO, Dr. GRPO), in (0, 1]."
+    assert first_sentence("Numbers of [0, 1). Then ( more.") == "Numbers of [0, 1)."
     assert first_sentence("No stop") == "No stop"
     assert first_sentence(None) == ""
     assert split_examples(None) == ("", [])

@@ -14,7 +14,8 @@ from typing import Any
 from lazarus_core.console.color import styled
 
 _EXAMPLE = re.compile(r"^[ \t]*Example: (.+)$", re.MULTILINE)
-_SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)
+_SENTENCE = re.compile(r"(?:\([^()]*\)|.)*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)
+"""A sentence; a full stop inside parentheses, as of an abbreviation, does not end it."""
 _NOTES = re.compile(
     r"(?P<text>.*?)(?: ?\[(?P<own>default: [^\[\]]*)\]\.)?(?:(?:^|  )\[(?P<typer>[^\[\]]*)\])?", re.DOTALL
 )
