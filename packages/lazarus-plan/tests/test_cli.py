@@ -208,6 +208,8 @@ def test_every_way_of_batching_builds_a_sound_plan(
     "options",
     [
         ("--stage", "0=a"),
+        ("--stage", "0=3=4"),
+        ("--stage", "0,,"),
         ("--weights", "1", "--stage", "0"),
         ("--weights", "1,1", "--mode", "padded"),
         ("--window", "0"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import typer
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from lazarus_core.reasons import plain_reason
@@ -198,6 +199,10 @@ def _read_stages(given: list[str]) -> tuple[dict[str, Any], ...]:
     stages: list[dict[str, Any]] = []
     for text in given:
         pairs = [numbers(pair.replace("=", ","), "--stage") for pair in text.split(",")]
-        sources, weights = tuple(pair[0] for pair in pairs if pair), tuple(pair[1] for pair in pairs if len(pair) > 1)
+        if not all(len(pair) in (1, 2) for pair in pairs):
+            raise typer.BadParameter(
+                f"--stage {text!r}: give sources, each with a weight or none of them, such as 0=3,1=1 or 0,1"
+            )
+        sources, weights = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs if len(pair) > 1)
         stages.append({"sources": sources, **({"weights": weights} if weights else {})})
     return tuple(stages)
