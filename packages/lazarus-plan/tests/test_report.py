@@ -18,6 +18,7 @@ from lazarus_core.html.charts import Curve, curves, lines
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, Stage, build_plan
 from lazarus_plan.packing.baselines import fill_by_packer
 from lazarus_plan.report.budget import budget_fit, budget_words, divisors
+from lazarus_plan.report.explain import explain_sample
 from lazarus_plan.report.page import report, waste_by_cause
 from lazarus_plan.report.summary import receipt
 from lazarus_plan.testing import plans
@@ -39,6 +40,27 @@ def mixed_plan(names: tuple[str, str] = ("chat", "code & <more>")) -> BatchPlan:
         for name in names
     ]
     return build_plan(caches, PlanConfig(token_budget=256, row_len=64, stages=(Stage(sources=(0, 1), weights=(3, 1)),)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "lengths", "why"),
+    [
+        ({"oversize": "exclude"}, [9, 80, 8], "excluded by policy: 1 oversize"),
+        (
+            {"stages": (Stage(sources=(0, 1), weights=(1, 9), until="first"),)},
+            [60] * 9,
+            "the mixture takes a part of its source only",
+        ),
+    ],
+)
+def test_a_sample_without_a_place_has_a_reason(settings: dict[str, Any], lengths: list[int], why: str):
+    caches = [
+        LengthCache.from_rows([LengthRow(f"{n}", each) for n, each in enumerate(found)], name=name)
+        for name, found in (("a", lengths), ("b", [60] * 9))
+    ]
+    plan = build_plan(caches, PlanConfig(token_budget=64, row_len=64, **settings))
+    nowhere = sorted(set(range(len(lengths))) - set(plan.sample.tolist()))
+    assert nowhere and explain_sample(plan, nowhere[0])["why"].startswith(why)
 
 
 def test_the_page_loads_nothing_and_names_every_picture():

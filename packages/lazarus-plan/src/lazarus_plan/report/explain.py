@@ -34,13 +34,12 @@ def explain_sample(plan: BatchPlan, sample: int, world_size: int = 1, policy: Po
     source, position = Numbering.of_plan(plan.metadata).place(sample)
     steps = np.unique(np.searchsorted(plan.step_splits, np.flatnonzero(plan.sample == sample), side="right") - 1)
     places = [place for step in steps.tolist() for place in _places(plan.step(step), sample, world_size, policy)]
-    excluded = {reason: count for reason, count in plan.metadata.excluded.model_dump().items() if count}
     return {
         "sample": sample,
         "source": plan.metadata.sources[source].name,
         "position": position,
         "places": places,
-        "why": _why(plan) if places else f"excluded by policy: {excluded}",
+        "why": _why(plan) if places else _why_nowhere(plan, source),
     }
 
 
@@ -162,6 +161,16 @@ def _why(plan: BatchPlan) -> str:
         "bucketed": "its length chose the bucket, the keyed order of seed {seed} the step",
     }[config.mode]
     return how.format(seed=config.seed)
+
+
+def _why_nowhere(plan: BatchPlan, source: int) -> str:
+    """The possible reasons why a sample of a source has no position."""
+    left_out = [f"{count:,} {reason}" for reason, count in plan.metadata.excluded.model_dump().items() if count]
+    stages = [each for epoch in plan.metadata.epochs for each in epoch.stages if source in each.sources]
+    reasons = [f"excluded by policy: {', '.join(left_out)}"] if left_out else []
+    if not any(each.passes[each.sources.index(source)][0] for each in stages):
+        reasons.append("the mixture takes a part of its source only")
+    return ", or ".join(reasons) or "added to the data during the run, after its epoch began"
 
 
 def _text(row: str) -> str:
