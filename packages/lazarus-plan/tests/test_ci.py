@@ -19,6 +19,7 @@ from lazarus_core.source_files import find_marker, has_markers
 from lazarus_plan import LengthCache, LengthRow, PlanError, load_plan, rebase_plan, save_plan
 from lazarus_plan.ci import data as data_module
 from lazarus_plan.ci import review_lock
+from lazarus_plan.ci.data import DataFiles, read_texts
 from lazarus_plan.ci.words import to_markdown, to_text
 from lazarus_plan.cli.app import app
 from lazarus_plan.errors import CorruptPlan, StalePlan
@@ -174,6 +175,11 @@ def test_text_of_rows_ends_no_code_block_and_no_workflow_line(repo: Any):
     assert not [line for line in to_text(found).splitlines() if line.startswith("::")]
     markdown = to_markdown(found)
     assert "\n````diff\n" in markdown and markdown.endswith("\n````")
+
+
+def test_text_of_a_first_row_has_no_byte_order_mark(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n', "utf-8-sig")
+    assert read_texts(DataFiles((tmp_path / "a.jsonl",)), [0, 1]) == {0: '{"text": "one"}', 1: '{"text": "two"}'}
 
 
 def test_text_is_shown_only_of_data_that_the_lengths_were_built_from(repo: Any):

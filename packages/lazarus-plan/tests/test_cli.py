@@ -115,6 +115,12 @@ def test_explain_shows_the_text_of_the_rows(command, folder: Path, tmp_path: Pat
     assert code == 2 and "the data have no row 7" in err
 
 
+def test_explain_shows_the_text_of_a_first_row_behind_a_byte_order_mark(command, folder: Path, tmp_path: Path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(f'{{"question":"q{n}?"}}\n' for n in range(20)), "utf-8-sig")
+    assert "-- sample 0\nquestion: q0?\n" in command("explain", "-p", folder, "--sample", 0, "--data", data)[1]
+
+
 def test_a_proof_goes_from_prove_to_check_proof(command, folder: Path, plan, tmp_path: Path):
     assert command("prove", "-p", folder, "--step", 2, "-o", tmp_path / "proof.json")[0] == 0
     assert command("check-proof", tmp_path / "proof.json", "--expect", plan.plan_id)[0] == 0

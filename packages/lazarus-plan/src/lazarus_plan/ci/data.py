@@ -13,6 +13,7 @@ from typing import cast
 from lazarus_core.bounded import open_file, read_lines
 from lazarus_core.canonical import JSON
 from lazarus_core.source_files import BLOCK_BYTES, HEAD_BYTES, find_marker, is_lfs_pointer
+from lazarus_core.strict_json import BOM
 from lazarus_plan.checks.against_data import with_companions
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import SHOWN, Finding
@@ -247,7 +248,9 @@ def is_jsonl(files: DataFiles) -> bool:
 def _rows(paths: Sequence[Path]) -> Iterator[bytes]:
     for path in paths:
         with open_file(path) as stream:
-            yield from (line for line in read_lines(stream, path) if line.strip())
+            lines = enumerate(read_lines(stream, path))
+            rows = (line if number else line.removeprefix(BOM) for number, line in lines)
+            yield from (row for row in rows if row.strip())
 
 
 def _one_line(row: bytes) -> str:

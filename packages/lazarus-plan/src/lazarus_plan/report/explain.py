@@ -8,7 +8,7 @@ import numpy as np
 
 from lazarus_core.bounded import open_file, read_lines
 from lazarus_core.canonical import JSON
-from lazarus_core.strict_json import MalformedJson, parse_json
+from lazarus_core.strict_json import BOM, MalformedJson, parse_json
 from lazarus_plan.checks.against_data import check_files, knows_files
 from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.numbering import Numbering
@@ -117,7 +117,8 @@ def raw_rows(paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
         for path in paths:
             try:
                 with open_file(path) as stream:
-                    lines = (line.decode() for line in read_lines(stream, path))
+                    read = enumerate(read_lines(stream, path))
+                    lines = ((line if number else line.removeprefix(BOM)).decode() for number, line in read)
                     yield from (line.rstrip("\r\n") for line in lines if line.strip())
             except (FileNotFoundError, UnicodeDecodeError) as error:
                 raise PlanError(f"{path} cannot be read as JSON Lines: {error}", "LP-E009") from error
