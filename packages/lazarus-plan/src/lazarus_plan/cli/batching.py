@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,7 +109,7 @@ def suggest(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json
     edges = ",".join(map(str, best.bucket_edges))
     options = f"-b {best.token_budget} --mode {best.mode}"
     options += f" --bucket-edges {edges}" if edges else f" --row-len {best.row_len}"
-    command = f"lazarus data batchplan build -l {lengths} {options} -o plan"
+    command = f"lazarus data batchplan build -l {quote(str(lengths))} {options} -o plan"
     why = reason(best, others)
     show(json.dumps({**_row(best), "why": why, "command": command}, indent=2) if as_json else f"{command}\n{why}")
 

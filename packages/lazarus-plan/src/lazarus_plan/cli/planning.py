@@ -3,6 +3,7 @@
 import inspect
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -129,7 +130,7 @@ def _build(settings: "BuildSettings", *, force: bool, dry_run: bool, as_json: bo
     if dry_run:
         say("dry run: nothing was written")
     else:
-        say(f"wrote {output}; next: lazarus data batchplan validate -p {output} --strict")
+        say(f"wrote {output}; next: lazarus data batchplan validate -p {quote(str(output))} --strict")
 
 
 def lock(
@@ -170,7 +171,7 @@ def lock(
             show(json.dumps({"lock": str(output), "plan_id": stated_id(output), "changes": []}, indent=2))
         say(
             f"wrote {output}; commit it with its lengths and a line `{output.name}/** -text` in .gitattributes, and check it "
-            f"with: lazarus data batchplan ci -k {output}"
+            f"with: lazarus data batchplan ci -k {quote(str(output))}"
         )
         return
     paths = lengths or find_lengths(read_artifact(output), list(dict.fromkeys([output, output.parent, Path()])))

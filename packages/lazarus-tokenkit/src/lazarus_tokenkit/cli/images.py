@@ -1,6 +1,7 @@
 """The commands of `images`: prepare, grid."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -66,7 +67,7 @@ def prepare(
         f" {pixels.labels} labels: {pixels.length:,} tokens each"
     )
     say(f"tokenizer {pixels.name}, mask id {pixels.mask_id}")
-    say(f"wrote {output}; next: lazarus data lengths build -d {output} -t {pixels.name} -o LENGTHS")
+    say(f"wrote {output}; next: lazarus data lengths build -d {shlex.quote(str(output))} -t {pixels.name} -o LENGTHS")
 
 
 def grid(

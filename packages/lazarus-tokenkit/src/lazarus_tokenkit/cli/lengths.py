@@ -1,6 +1,7 @@
 """The commands of `lengths`: build, stats, waste."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,9 @@ def build(
     show_receipt(stats, header, encoder.chat_template.name, as_json)
     if as_json:
         return
-    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
+    say(
+        f"wrote {output}; next: lazarus data batchplan build -l {shlex.quote(str(output))} -e 1 -b {_budget(stats.max)} -o PLAN"
+    )
 
 
 def show_receipt(stats: "LengthStats", header: "LengthsHeader", template_name: str, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """The commands of `samples`: inspect, prepare, curriculum."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -114,7 +115,7 @@ def prepare(
         say(f"left out: {equal:,} {'row' if equal == 1 else 'rows'} with equal chosen and rejected answers")
     if names:
         say(f"special tokens to train or add: {' '.join(structure_tokens(names))}")
-    say(f"wrote {output}; next: lazarus data samples inspect {output}")
+    say(f"wrote {output}; next: lazarus data samples inspect {shlex.quote(str(output))}")
 
 
 @with_fields

@@ -1,6 +1,7 @@
 """The commands of `train`: bpe, sentencepiece, char."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -126,7 +127,7 @@ def _train(
     if config is not None and tokenizer.vocab_size < config.vocab_size:
         warn(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
     show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
-    say(f"wrote {output}; next: lazarus tokenizer doctor -t {output}")
+    say(f"wrote {output}; next: lazarus tokenizer doctor -t {shlex.quote(str(output))}")
 
 
 def _checked(make: Callable[[], Any]) -> Any:

@@ -5,6 +5,7 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 
 import inspect
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -195,14 +196,15 @@ def _make_model(asked: "InitModelSettings", config: "TrainConfig", resume: str) 
 
 def _say_next(config: "TrainConfig", result: "RunResult") -> None:
     """Says the command that uses the trained model."""
+    model = shlex.quote(str(result.final))
     if config.sample_images is not None:
         method = "" if config.objective.image_method == "diffusion" else " --method next-token"
-        say(f"next: lazarus model images --model {result.final}{method} -o images.png")
+        say(f"next: lazarus model images --model {model}{method} -o images.png")
     elif config.objective.allows_generation:
-        say(f'next: lazarus infer --model {result.final} --prompt "..."')
+        say(f'next: lazarus infer --model {model} --prompt "..."')
     elif needed := config.objective.inference_settings:
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
-        say(f'next: lazarus infer --model {result.final} {options} --prompt "..."')
+        say(f'next: lazarus infer --model {model} {options} --prompt "..."')
 
 
 def _control(config: "TrainConfig", resume: str, box: "TimeBox | None") -> None:
