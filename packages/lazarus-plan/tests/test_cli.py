@@ -115,6 +115,13 @@ def test_explain_shows_the_text_of_the_rows(command, folder: Path, tmp_path: Pat
     assert code == 2 and "the data have no row 7" in err
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.json", "rows.txt", "rows.jsonl.gz", "rows.parquet"])
+def test_explain_shows_no_lines_of_a_file_whose_rows_are_not_lines(command, folder: Path, tmp_path: Path, name: str):
+    (tmp_path / name).write_text("question,answer\n" + "q,a\n" * 20, "utf-8")
+    code, out, err = command("explain", "-p", folder, "--sample", 7, "--data", tmp_path / name)
+    assert (code, out, err.count("error:")) == (2, "", 1) and f"{name} is not JSON Lines (.jsonl, .ndjson)" in err
+
+
 def test_explain_shows_the_text_of_a_first_row_behind_a_byte_order_mark(command, folder: Path, tmp_path: Path):
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(f'{{"question":"q{n}?"}}\n' for n in range(20)), "utf-8-sig")

@@ -15,6 +15,9 @@ from lazarus_plan.numbering import Numbering
 from lazarus_plan.plan import BatchPlan, Step
 from lazarus_plan.shard import Policy, assign
 
+LINES = (".jsonl", ".ndjson")
+"""Suffixes of files whose rows are lines."""
+
 
 def explain_sample(plan: BatchPlan, sample: int, world_size: int = 1, policy: Policy = "snake") -> JSON:
     """All positions of a sample: step, row, neighbours, rank; or the reason why it has none.
@@ -109,8 +112,14 @@ def raw_rows(paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
         positions: 0-based, over all files.
 
     Raises:
-        PlanError: A file is missing, or the files have fewer rows.
+        PlanError: A file is missing or of another format, or the files have fewer rows.
     """
+    other = next((path for path in paths if path.suffix not in LINES), None)
+    if other is not None:
+        raise PlanError(
+            f"{other} is not JSON Lines ({', '.join(LINES)}), where each row is a line: its rows cannot be shown",
+            "LP-E009",
+        )
     wanted, found = set(positions), dict[int, str]()
 
     def rows() -> Iterator[str]:
