@@ -172,6 +172,29 @@ def test_relative_paths_of_a_file_begin_in_its_folder(tmp_path, monkeypatch):
     assert load_settings(Drawing, Path("in/a.toml"), ["output=o"])[0].output == Path("o")
 
 
+@pytest.mark.parametrize("folder", [".", "conf"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('output = ""', '`output` is "": give a path'),
+        ('output = "o"\nsources = ["a", ""]', '""]: give a path or a list of paths'),
+    ],
+)
+def test_an_empty_text_is_no_path_but_a_problem(tmp_path, monkeypatch, folder, text, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "run.toml").write_text(text)
+    with pytest.raises(SettingsError, match=r"run\.toml:\d+: ") as error:
+        load_settings(Drawing, Path(folder, "run.toml"))
+    assert line in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["output=", 'output=""', "sources=", 'sources=["a", ""]'])
+def test_an_empty_path_of_set_is_refused(text):
+    with pytest.raises(SettingsError, match=r"--set (output|sources): .* is .*\"\".*: give a path"):
+        load_settings(Drawing, sets=["output=o", text])
+
+
 def test_a_setting_that_is_a_path_or_a_name_is_a_path_where_there_is_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in/there").mkdir(parents=True)

@@ -22,10 +22,8 @@ def from_folder(setting: Setting, value: Any, folder: Path, *, is_name: bool) ->
     if not _holds_paths(setting.annotation):
         return value
     match value:
-        case str():
-            return str(folder / value)
-        case list():
-            return _placed(cast("list[Any]", value), folder)
+        case str() | list():
+            return _placed(cast("Any", value), folder)
         case dict():
             pairs = cast("dict[str, Any]", value).items()
             return {name: _placed(each, folder) for name, each in pairs}
@@ -34,8 +32,10 @@ def from_folder(setting: Setting, value: Any, folder: Path, *, is_name: bool) ->
 
 
 def _placed(value: Any, folder: Path) -> Any:
-    """A path or a list of paths, relative to a folder."""
+    """A path or a list of paths, relative to a folder. An empty text is no path, least of all that of the folder."""
     match value:
+        case "":
+            return value
         case str():
             return str(folder / value)
         case list():

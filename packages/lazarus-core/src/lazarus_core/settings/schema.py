@@ -261,7 +261,7 @@ def _is_of(value: Any, part: Any) -> bool:
     if part is str:
         return isinstance(value, str)
     if part is Path:
-        return isinstance(value, str | Path)
+        return isinstance(value, str | Path) and value != ""
     return value is None if part is types.NoneType else True
 
 
