@@ -469,6 +469,25 @@ def test_the_action_has_one_comment_of_its_own(repo: Any, action: Callable[..., 
 
 
 @pytest.mark.slow
+def test_a_check_that_fails_is_not_commented_with_the_report_of_an_earlier_one(repo: Any, tmp_path: Path):
+    comments = tmp_path / "github" / "comments.json"
+    comments.parent.mkdir()
+    context = {
+        "github.event_name": "pull_request",
+        "github.repository": "me/project",
+        "github.event.pull_request.number": "7",
+        "github.event.pull_request.head.repo.full_name": "me/project",
+    }
+    runner = Action(tmp_path / "runner", comments)
+    assert runner.run(repo.root, context).code == 0
+    done = runner.run(repo.root, context, lock="other.lock")
+    assert done.code == 2
+    of_its_own = json.loads(comments.read_text("utf-8"))[1]["body"]
+    assert of_its_own.startswith("<!-- lazarus-plan: other.lock -->") and "[LP-E007]" in of_its_own
+    assert "what its inputs give" not in of_its_own
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("is_refused", [False, True])
 def test_a_fork_gets_a_summary_and_is_green(repo: Any, action: Callable[..., Run], comments: Path, is_refused: bool):
     (comments.parent / "read-only").touch()
