@@ -302,6 +302,20 @@ def test_the_action_and_the_hooks_call_commands_that_exist(command):
     hooks = yaml.safe_load((PACKAGE / ".pre-commit-hooks.yaml").read_text("utf-8"))
     action = yaml.safe_load((PACKAGE / "action.yml").read_text("utf-8"))
     assert [hook["entry"].split()[1] for hook in hooks] == ["validate", "ci"]
+    names = (
+        "a.jsonl",
+        "a.jsonl.gz",
+        "a.ndjson",
+        "a.json",
+        "a.csv",
+        "a.tsv",
+        "a.parquet",
+        "a.txt",
+        "a.md",
+        "a.idx",
+        "a.bin",
+    )
+    assert all(re.search(hooks[1]["files"], name) for name in names), "data in any format that is read"
     used = set(re.findall(r"--[a-z]+(?= \"\$(?:LOCK|BASE|PARENT|path|report))", action["runs"]["steps"][1]["run"]))
     known = command("ci", "--help")[1]
     assert used == {"--lock", "--base", "--parent", "--lengths", "--data", "--report"} and all(
