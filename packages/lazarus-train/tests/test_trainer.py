@@ -155,7 +155,10 @@ def test_held_out_rows_without_a_label_are_refused(setup):
 def test_held_out_rows_of_ends_of_turns_only_have_no_bits_a_byte(setup):
     held_out = setup.folder / "held-out.jsonl"
     held_out.write_text('{"prompt": "a", "completion": ""}\n')
-    train(setup.config(eval_data={"held-out": held_out}, max_steps=1))
+    said: list[str] = []
+    watcher = Watcher(on_held_out=lambda done, name, result: said.append(result.in_words()))
+    train(setup.config(eval_data={"held-out": held_out}, max_steps=1), watcher=watcher)
+    assert len(said) == 2 and not any("nan" in words or "bits" in words for words in said)
     line = json.loads((setup.folder / "run/metrics.jsonl").read_text().splitlines()[0])
     assert (line["eval_tokens"], line["eval_bits_per_byte"]) == (1, None)
 

@@ -101,8 +101,8 @@ class HeldOut:
     def in_words(self) -> str:
         """Loss, metrics and number of units, in one line."""
         if self.unit == "token":
-            told = f"perplexity {self.perplexity:.2f}, {self.bits_per_byte:.3f} bits a byte"
-            return f"{self.loss:.4f} nats a token, {told}, {self.units:,} tokens"
+            bits = f", {self.bits_per_byte:.3f} bits a byte" if self.label_bytes else ""
+            return f"{self.loss:.4f} nats a token, perplexity {self.perplexity:.2f}{bits}, {self.units:,} tokens"
         told = "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in self.metrics.items())
         if self.accuracy is not None:
             low, high = self.interval
