@@ -331,7 +331,7 @@ def test_validate_info_and_verify_read_a_lock(repo: Any, command):
     assert "lock of" in command("info", "-p", repo.lock)[1]
     assert json.loads(command("info", "-p", repo.lock, "--json")[1])["plan_id"] == load_plan(repo.plan).plan_id
     code, out, _ = command("verify", "-p", repo.lock, "-l", repo.lengths, "-d", repo.data, "--rebuild")
-    assert code == 0 and "rebuild: the plan of the lock, to the byte" in out and "SHA-256 of 1 files recomputed" in out
+    assert code == 0 and "rebuild: the plan of the lock, to the byte" in out and "SHA-256 of 1 file recomputed" in out
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "fingerprints.json", "stats.json"])

@@ -106,6 +106,22 @@ def test_every_command_that_reads_a_plan_answers(command, folder: Path, tmp_path
     assert json.loads(command("attest", "-p", folder)[1])["predicateType"].startswith("https://slsa.dev")
 
 
+@pytest.mark.parametrize(("end", "words"), [(0, "no step on 2"), (1, "step 0 on 2"), (2, "steps 0 to 1 on 2")])
+def test_simulate_names_the_steps_of_both_parts(command, folder: Path, end: int, words: str):
+    assert command("simulate", "-p", folder, "--world", 2, "--kill-at", end, "--resume-world", 3)[1].startswith(words)
+    steps = len(load_plan(folder))
+    out = command("simulate", "-p", folder, "--world", 2, "--kill-at", steps - end, "--resume-world", 3)[1]
+    last = {0: "no step", 1: f"step {steps - 1}", 2: f"steps {steps - 2} to {steps - 1}"}[end]
+    assert f" on 2 ranks, {last} on 3: " in out
+
+
+def test_one_row_and_one_file_are_singular(command, tmp_path: Path):
+    (tmp_path / "l.jsonl").write_text('{"id":"a","length":60}\n', "utf-8")
+    assert ", 1 row of 64 tokens" in command("build", "-l", tmp_path / "l.jsonl", "-b", 64, "-o", tmp_path / "plan")[1]
+    many = command("build", "-l", tmp_path / "l.jsonl", "-b", 64, "-e", 2, "-o", tmp_path / "two", "--predictable")[1]
+    assert "2 in 2 epochs, 1 row of" in many
+
+
 def test_explain_shows_the_text_of_the_rows(command, folder: Path, tmp_path: Path):
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(f'{{"question":"q{n}?"}}\n\n' for n in range(20)), "utf-8")

@@ -46,7 +46,7 @@ def test_verify_encodes_a_sample_of_each_parsed_step_again(plan: Path, recipe: R
 
 def test_data_and_tokenizer_are_checked_at_once_without_a_number_of_steps(plan: Path, recipe: Recipe):
     found = list(verify_plan(plan, data=recipe.data, recipe=recipe))
-    assert "data: SHA-256 of 1 files recomputed, as planned" in found
+    assert "data: SHA-256 of 1 file recomputed, as planned" in found
     steps = len(load_plan(plan))
     assert f"samples: {steps} encoded again, lengths and the first 32 bits of rows and token ids as planned" in found
     with pytest.raises(StalePlan) as caught:

@@ -147,7 +147,7 @@ def _check_data(plan: BatchPlan | Artifact, data: Sequence[Path | str]) -> str:
     if not data:
         return "data: not compared with any file"
     check_files(plan, data)
-    return f"data: SHA-256 of {len(data)} files recomputed, as planned"
+    return f"data: SHA-256 of {len(data)} file{'s' if len(data) > 1 else ''} recomputed, as planned"
 
 
 def _check_caches(plan: BatchPlan, caches: Sequence[LengthCache]) -> Iterator[str]:

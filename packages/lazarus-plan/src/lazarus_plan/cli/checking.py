@@ -287,13 +287,19 @@ def simulate(
     else:
         loads = [f"{100 * most / total - 100:.1f} %" for most, total in found["worst_load"]]
         verdict = "exactly the plan's rows, each once" if found["is_equal"] else "NOT the plan's rows"
-        show(
-            f"steps 0 to {kill_at - 1} on {world} ranks, {kill_at} to {found['steps'] - 1} on {resume_world}: {verdict}"
-        )
+        before, after = _steps(0, kill_at), _steps(kill_at, found["steps"])
+        show(f"{before} on {world} ranks, {after} on {resume_world}: {verdict}")
         show(
             f"{found['rows']:,} rows, {found['tokens']:,} tokens; the busiest rank above the mean: {', then '.join(loads)}"
         )
     raise typer.Exit(0 if found["is_equal"] else 1)
+
+
+def _steps(first: int, end: int) -> str:
+    """The steps first..end (half-open) in words."""
+    if end - first > 1:
+        return f"steps {first} to {end - 1}"
+    return f"step {first}" if first < end else "no step"
 
 
 def attest(

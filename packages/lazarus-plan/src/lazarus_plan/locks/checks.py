@@ -82,7 +82,7 @@ def verify_lock(
         yield f"identity: {identity}, the pinned plan"
     if data:
         check_files(artifact, data)
-        yield f"data: SHA-256 of {len(data)} files recomputed, as planned"
+        yield f"data: SHA-256 of {len(data)} file{'s' if len(data) > 1 else ''} recomputed, as planned"
     else:
         yield "data: not compared with any file"
     yield _check_caches(artifact, caches)
@@ -107,4 +107,4 @@ def _check_caches(artifact: Artifact, caches: Sequence[LengthCache]) -> str:
                 "lock with `update_lock`, or restore the lengths",
                 "LP-E146" if len(cache) == source.count else "LP-E141",
             )
-    return f"lengths: digests of {len(caches)} length caches recomputed, as planned"
+    return f"lengths: digests of {len(caches)} length cache{'s' if len(caches) > 1 else ''} recomputed, as planned"

@@ -77,7 +77,7 @@ def receipt_lines(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> dict[s
     low, high = stats["cost_a_step"].values()
     partial = int((plan.span_start != WHOLE).sum())
     fewest, most = stats["rows_a_step"].values()
-    rows = f"{fewest} to {most} rows" if fewest < most else f"{most} rows"
+    rows = f"{fewest} to {most} rows" if fewest < most else f"{most} row{'s' if most > 1 else ''}"
     lines = {
         "plan_id": f"{short(plan.plan_id)}  (seed {config.seed})",
         "steps": f"{stats['steps']:,} in {config.epochs} epoch{'s' if config.epochs > 1 else ''}, {rows} of "
@@ -118,7 +118,7 @@ def _mixture(plan: BatchPlan, stage: int) -> str:
     about = plan.metadata.epochs[0].stages[stage]
     total = sum(about.rows)
     shares = (
-        f"{plan.metadata.sources[source].name} {100 * rows / total:.2f} % of rows ({whole}{'+' if rest else ''} passes)"
+        f"{plan.metadata.sources[source].name} {100 * rows / total:.2f} % of rows ({whole}{'+' if rest else ''} pass{'' if (whole, rest) == (1, 0) else 'es'})"
         for source, rows, (whole, rest) in zip(about.sources, about.rows, about.passes, strict=True)
     )
     return ", ".join(shares)
