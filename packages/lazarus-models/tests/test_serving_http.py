@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lazarus_models.chat import parse_calls
 from lazarus_models.errors import ServingError
 from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving import ServeConfig, Server
@@ -330,3 +331,31 @@ def test_a_conversation_sent_back_keeps_text_and_calls():
     message = {"role": "assistant", "content": "I add. ", "tool_calls": [call], "refusal": None}
     (read,) = read_request(json.dumps({"messages": [message]}).encode(), ChatRequest).messages
     assert read.to_message().content.startswith("I add. <tool_call>")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-99, 99) | st.text('a é"\\\n', max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    calls=st.lists(st.tuples(st.text("add_", min_size=1, max_size=4), st.dictionaries(st.text(), _JSON)), min_size=1)
+)
+@settings(max_examples=examples(50), deadline=None)
+def test_calls_sent_back_are_shown_to_the_model_as_it_writes_them(calls):
+    calls = [(name, {key: value for key, value in arguments.items() if "<" not in key}) for name, arguments in calls]
+    sent = [{"function": {"name": name, "arguments": json.dumps(arguments)}} for name, arguments in calls]
+    body = {"messages": [{"role": "assistant", "content": None, "tool_calls": sent}]}
+    (read,) = read_request(json.dumps(body).encode(), ChatRequest).messages
+    shown = parse_calls(read.to_message().content)
+    assert [(call.name, call.arguments) for call in shown] == calls
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [("", "{}"), ("[1]", '"[1]"'), ("{a", '"{a"')])
+def test_arguments_that_are_no_object_are_shown_as_they_are(arguments, shown):
+    call = {"function": {"name": "add", "arguments": arguments}}
+    body = {"messages": [{"role": "assistant", "tool_calls": [call]}]}
+    (read,) = read_request(json.dumps(body).encode(), ChatRequest).messages
+    assert read.to_message().content == f'<tool_call>{{"name": "add", "arguments": {shown}}}</tool_call>'

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import model_validator as validator
 
+from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_tokenkit import Message
 
 
@@ -21,6 +22,16 @@ class FunctionCall(Fields):
     name: str
     arguments: str
     """Arguments as JSON text."""
+
+    def to_json(self) -> str:
+        """The call as the model writes it: with the arguments as an object, or as the text that they are if they are none."""
+        try:
+            arguments: Any = parse_json(self.arguments or "{}")
+        except MalformedJson:
+            arguments = self.arguments
+        is_object = isinstance(arguments, dict)
+        said = {"name": self.name, "arguments": cast("Any", arguments) if is_object else self.arguments}
+        return json.dumps(said, ensure_ascii=False)
 
 
 class ToolCallPart(Fields):
@@ -77,9 +88,6 @@ class ChatMessage(Fields):
 
     def to_message(self) -> Message:
         """The message for the chat template, with calls as text."""
-        calls = [
-            f"<tool_call>{json.dumps(call.function.model_dump(), ensure_ascii=False)}</tool_call>"
-            for call in self.tool_calls or ()
-        ]
+        calls = [f"<tool_call>{call.function.to_json()}</tool_call>" for call in self.tool_calls or ()]
         text = (self.content or "") + "\n".join(calls)
         return Message("system" if self.role == "developer" else self.role, text)
