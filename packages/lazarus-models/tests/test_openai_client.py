@@ -125,6 +125,24 @@ def test_no_tokens_give_an_empty_text(client):
     assert (answer.usage.completion_tokens, answer.usage.prompt_tokens > 1) == (0, True)
 
 
+def test_a_prompt_that_fills_the_context_is_scored_if_no_token_is_asked_for(client, stories):
+    context = stories.config.max_position_embeddings
+    ids = ([1, *stories.tokenizer.encode("the dog and the cat " * 100)])[:context]
+    scored = complete(client, [ids], max_tokens=0, logprobs=0, echo=True).choices[0].logprobs
+    shorter = complete(client, [ids[:-1]], max_tokens=0, logprobs=0, echo=True).choices[0].logprobs
+    assert len(ids) == len(scored.token_logprobs) == context
+    assert scored.token_logprobs[1:-1] == pytest.approx(shorter.token_logprobs[1:], abs=1e-5)
+    with pytest.raises(BadRequestError, match=f"the model's context is {context}"):
+        complete(client, [ids], max_tokens=1)
+
+
+@pytest.mark.parametrize("temperature", [None, 0, 1])
+@pytest.mark.parametrize(("name", "value"), [("top_p", 7.0), ("top_p", 0.0), ("top_k", -2), ("min_p", 1.5)])
+def test_a_filter_out_of_range_is_refused_at_any_temperature(client, temperature, name, value):
+    with pytest.raises(BadRequestError, match=f"`{name}`"):
+        complete(client, "Once", max_tokens=1, temperature=temperature, extra_body={name: value})
+
+
 def test_models_are_found_by_name(client):
     assert client.models.retrieve("stories").id == "stories"
     with pytest.raises(NotFoundError, match="no model 'storys'; did you mean 'stories'"):

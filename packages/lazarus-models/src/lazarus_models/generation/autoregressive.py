@@ -112,13 +112,16 @@ def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = 
     return Encoder(lm.tokenizer).prompt(messages)
 
 
-def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> GenerationConfig:
+def bounded(
+    lm: LoadedModel, ids: Sequence[int], config: GenerationConfig, *, is_read_only: bool = False
+) -> GenerationConfig:
     """The config with the model's stop ids, and with `max_new_tokens` limited by its context.
 
     Args:
         lm: The model.
         ids: Token ids of the prompt.
         config: Generation settings.
+        is_read_only: Whether no new token is wanted: then the prompt may fill the context.
 
     Raises:
         GenerationError: The prompt is empty or longer than the model's context, or an id of the prompt or of
@@ -127,7 +130,7 @@ def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ge
     refuse_empty(ids)
     context = lm.config.max_position_embeddings
     room = config.max_new_tokens if context is None else context - len(ids)
-    if room <= 0:
+    if room < (0 if is_read_only else 1):
         raise GenerationError(
             f"the prompt has {len(ids)} tokens, but the model's context is {context} "
             "(`max_position_embeddings`); shorten the prompt",
@@ -136,7 +139,7 @@ def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ge
     check_ids(ids, lm.config.vocab_size, "the prompt")
     check_bias(config.logit_bias, lm.config.vocab_size)
     stop_ids = lm.stop_ids if config.stop_ids is None else config.stop_ids
-    return config.model_copy(update={"stop_ids": stop_ids, "max_new_tokens": min(config.max_new_tokens, room)})
+    return config.model_copy(update={"stop_ids": stop_ids, "max_new_tokens": min(config.max_new_tokens, max(room, 1))})
 
 
 def generate(

@@ -75,7 +75,11 @@ class Request:
         said = read_request(content, ChatRequest if is_chat else CompletionRequest)
         _check_model(said.model, model)
         config = _seeded(said.settings(max_new_tokens))
-        prompts = [Prompt(ids, bounded(lm, ids, config), text) for ids, text in _prompts(said, lm, system)]
+        is_empty = said.wanted_tokens == 0
+        prompts = [
+            Prompt(ids, bounded(lm, ids, config, is_read_only=is_empty), text)
+            for ids, text in _prompts(said, lm, system)
+        ]
         number = len(prompts) * (said.n or 1)
         return cls(
             said=said,

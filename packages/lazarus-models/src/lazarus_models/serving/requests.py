@@ -126,13 +126,14 @@ class AnyRequest(Fields):
             Refused: A value is out of range.
         """
         said = self.model_dump(include=_SAMPLING, exclude_none=True)
-        if said.get("temperature", 0) == 0:  # the filters have no effect on greedy generation
-            said = {key: value for key, value in said.items() if key not in ("top_p", "top_k", "min_p")}
+        filters = {key: said.pop(key) for key in _FILTERS if key in said}
+        is_greedy = said.get("temperature", 0) == 0  # then the filters have no effect, but are checked
         wanted = limit if self.wanted_tokens is None else max(self.wanted_tokens, 1)  # 0 is handled by the answer
         said |= {"max_new_tokens": min(wanted, limit), "logprobs": self.wanted_logprobs}
         said["stop"] = (*(self.stop or ()), *(CALL_ENDS if self.functions else ()))
         try:
-            return GenerationConfig.model_validate(said)
+            checked = GenerationConfig.model_validate(said | filters | ({"temperature": 1.0} if is_greedy else {}))
+            return GenerationConfig.model_validate(said) if is_greedy else checked
         except ValidationError as error:
             raise refusal(error, type(self)) from error
 
@@ -156,6 +157,7 @@ _SAMPLING = {
     *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty"),
     *("seed", "logit_bias"),
 }
+_FILTERS = ("top_p", "top_k", "min_p")
 
 
 class ChatRequest(AnyRequest):
