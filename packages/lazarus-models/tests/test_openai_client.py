@@ -186,6 +186,28 @@ def test_a_long_prompt_is_scored_over_the_borders_of_its_parts(client, stories):
     assert scored.token_logprobs[1:-1] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize(
+    "prompt", ["Once", " Once", "  two\n", "<s> Once</s>", "a</s> b", "é 日本</s></s>x ", "\n</s>"]
+)
+def test_offsets_of_an_echoed_prompt_find_each_token_in_the_text(client, stories, prompt, is_streamed):
+    settings = {"max_tokens": 3, "logprobs": 0, "echo": True}
+    parts = (
+        list(complete(client, prompt, stream=True, **settings))
+        if is_streamed
+        else [complete(client, prompt, **settings)]
+    )
+    scored = [part.choices[0].logprobs for part in parts]
+    text = "".join(part.choices[0].text for part in parts)
+    tokens = [token for one in scored for token in one.tokens]
+    offsets = [start for one in scored for start in one.text_offset]
+    assert text.startswith(prompt) and len(tokens) > 3
+    for token, start in zip(tokens, offsets, strict=True):
+        assert token.startswith("bytes:") or text[start : start + len(token)] == token
+    new = [token for token, start in zip(tokens, offsets, strict=True) if start >= len(prompt) and token]
+    assert "".join(new) == text[len(prompt) :]
+
+
 def test_echo_alone_is_the_prompt_before_the_answer(client):
     text = complete(client, "Once upon", max_tokens=5).choices[0].text
     assert complete(client, "Once upon", max_tokens=5, echo=True).choices[0].text == "Once upon" + text

@@ -36,8 +36,11 @@ class Choice:
     """Whether a stop text ended the text, so that its last tokens are not part of it."""
 
     def __post_init__(self) -> None:
-        before = [] if self.echo is not None else self.job.ids
-        self._reporter = Reporter(self.lm.tokenizer, before, self.is_chat)
+        if self.echo is None:
+            self._reporter = Reporter(self.lm.tokenizer, self.job.ids, self.is_chat)
+        else:
+            prompt = self.echo.encode("utf-8")
+            self._reporter = Reporter(self.lm.tokenizer, [], self.is_chat, echo=prompt, echoed=len(self.job.ids))
 
     def pieces(self) -> Iterator[str]:
         """The text of the answer, piece by piece."""

@@ -1,5 +1,6 @@
 """Log-probabilities in the format of OpenAI's interface. The bytes of the reported tokens join to the text."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple
 from lazarus_models.generation.sampling import TokenLogprob
 from lazarus_models.generation.streaming import decode_stream
 from lazarus_tokenkit import Tokenizer
+
+_SPACES = re.compile(rb"\s*")
 
 
 class Scored(NamedTuple):
@@ -24,10 +27,14 @@ class Reporter:
     before: Sequence[int]
     """Token ids before the text: they decide whether its first token shows its space."""
     is_chat: bool
+    echo: bytes = b""
+    """The text of the prompt, if the text begins with it."""
+    echoed: int = 0
+    """Tokens of this prompt."""
     reported: int = 0
     """Tokens reported."""
     size: int = 0
-    """Bytes of these tokens."""
+    """Bytes of the text up to their end."""
     characters: int = 0
     """Characters that begin in these bytes."""
     _is_begun: bool = field(default=False, repr=False)
@@ -43,12 +50,13 @@ class Reporter:
         offsets: list[int] = []
         while self.reported < len(tokens) and (limit is None or self.size < limit):
             token = tokens[self.reported]
-            content = self._bytes(token.id)
+            content = self._echoed(token.id) if self.reported < self.echoed else self._bytes(token.id)
             told.append(self._entry(token, content))
             offsets.append(self.characters - bool(content and content[0] & 0xC0 == 0x80))
             self.reported += 1
-            self.size += len(content)
-            self.characters += sum(byte & 0xC0 != 0x80 for byte in content)
+            self._pass(content)
+            if self.reported == self.echoed:  # also past what no token shows, such as a space that the tokenizer drops
+                self._pass(self.echo[self.size :])
         if self.is_chat:
             return {"content": told, "refusal": None}
         return {
@@ -57,6 +65,26 @@ class Reporter:
             "top_logprobs": [entry["top"] for entry in told],
             "text_offset": offsets,
         }
+
+    def _pass(self, content: bytes) -> None:
+        """Moves on in the text."""
+        self.size += len(content)
+        self.characters += sum(byte & 0xC0 != 0x80 for byte in content)
+
+    def _echoed(self, token: int) -> bytes:
+        """The bytes of the prompt that a token stands for. Spaces before them that no token shows are passed.
+
+        A prompt may name a special token, such as `<|im_start|>`; one that the tokenizer adds has no bytes in it.
+        """
+        own = shown_bytes(self.tokenizer, token) or self._name(token).encode("utf-8")
+        spaces = _SPACES.match(self.echo, self.size)
+        for start in (self.size, spaces.end() if spaces else self.size):
+            for content in (own, own.removeprefix(b" ")):  # a tokenizer may put a space before a text
+                if content and self.echo.startswith(content, start):
+                    self._is_begun = True
+                    self._pass(self.echo[self.size : start])
+                    return content
+        return b"" if own == b" " else self._bytes(token)
 
     def _bytes(self, token: int) -> bytes:
         """The bytes that a token adds to the text; the first token loses its space at the start of a text."""
