@@ -82,6 +82,24 @@ def test_an_exported_model_is_imported_with_equal_logits_and_settings(data, tmp_
     assert read.stop_ids == lm.stop_ids
 
 
+@pytest.mark.parametrize("more", [[], [5], [5, 400], [400, 2, 5]])
+def test_every_token_that_ends_an_answer_is_imported_again(data, tmp_path, more):
+    lm = replace(model_of(data, "stories260k"), generation_config={"eos_token_id": more})
+    export_gguf(lm, tmp_path / "x.gguf")
+    assert load(tmp_path / "x.gguf").stop_ids == lm.stop_ids == tuple(sorted({2, *more}))
+
+
+def test_more_ends_of_an_answer_than_the_format_has_are_refused(data, tmp_path):
+    lm = replace(model_of(data, "stories260k"), generation_config={"eos_token_id": [5, 6, 7]})
+    with pytest.raises(UnsupportedModel, match="the format cannot express 4 tokens that end an answer"):
+        export_gguf(lm, tmp_path / "x.gguf")
+
+
+def test_the_ending_of_a_file_may_be_in_capitals(data, small, tmp_path):
+    (tmp_path / "X.GGUF").write_bytes(small.read_bytes())
+    assert np.array_equal(logits(load(tmp_path / "X.GGUF")), logits(load(small)))
+
+
 def write_with_gguf(path, lm, architecture, kind, edit=lambda name, values: values):
     """Writes a model with the package gguf: its names, its quantization and its keys."""
     config, table = lm.config, gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], 32)

@@ -19,6 +19,8 @@ from lazarus_models.loading.gguf.names import ROPE_FACTORS
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
 """Values of `general.architecture` that are read. In this format a Mistral is a Llama, and a Mixtral a Llama with experts."""
+TURN_ENDS = ("tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id")
+"""Keys of further tokens that end an answer."""
 _SIZES = {
     "embedding_length": "hidden_size",
     "block_count": "num_hidden_layers",

@@ -15,7 +15,7 @@ from lazarus_models.config.architecture import AttentionConfig
 from lazarus_models.config.huggingface import TransformerConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.loading.finite import refuse_infinite
-from lazarus_models.loading.gguf.config import is_llama3, llama3_divisors
+from lazarus_models.loading.gguf.config import TURN_ENDS, is_llama3, llama3_divisors
 from lazarus_models.loading.gguf.names import ROPE_FACTORS, halves_to_neighbours, is_rotated, name_in_file
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import weights
@@ -128,10 +128,13 @@ def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
         raise UnsupportedModel(
             f"`gguf`: {error.message}; save the model as a directory, and use llama.cpp's own converter", "LM-E115"
         ) from error
-    turn_ends = [token for token in lm.stop_ids if token != lm.tokenizer.eos_id]
-    if turn_ends:
-        said["tokenizer.ggml.eot_token_id"] = turn_ends[0]
+    said |= dict(zip(TURN_ENDS, _turn_ends(lm), strict=False))
     return {key: _value(value) for key, value in said.items()}
+
+
+def _turn_ends(lm: LoadedModel) -> list[int]:
+    """The tokens that end an answer, beside the tokenizer's end of text."""
+    return [token for token in lm.stop_ids if token != lm.tokenizer.eos_id]
 
 
 def _value(value: Any) -> Any:
@@ -162,6 +165,7 @@ def _refuse_unsaid(lm: LoadedModel) -> TransformerConfig:
         f"`rope_type` {config.rope.rope_type!r}": config.rope.rope_type not in ("default", "linear", "llama3"),
         "scaled RoPE other than that of Llama 3": config.rope.rope_type == "llama3" and not is_llama3(config.rope),
         "biases": lm.family not in _BIASED and any(name.endswith(".bias") for name in weights(lm.model)),
+        f"{len(lm.stop_ids)} tokens that end an answer": len(_turn_ends(lm)) > len(TURN_ENDS),
         "a sliding window": any(
             isinstance(one, AttentionConfig) and (one.window or context) < context for one in mixers
         ),

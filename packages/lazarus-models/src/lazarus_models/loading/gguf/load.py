@@ -17,7 +17,7 @@ from lazarus_models.config.huggingface import ModelConfig, Precision
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.families import canonical
 from lazarus_models.loading.assembly import assemble
-from lazarus_models.loading.gguf.config import config_of, llama3_rope
+from lazarus_models.loading.gguf.config import TURN_ENDS, config_of, llama3_rope
 from lazarus_models.loading.gguf.dequantize import GgufWeights, open_weights
 from lazarus_models.loading.gguf.header import GgufHeader, TensorType, read_gguf_header
 from lazarus_models.loading.gguf.names import ROPE_FACTORS, is_rotated, name_in_model, neighbours_to_halves
@@ -29,13 +29,16 @@ from lazarus_tokenkit.tokenizers import tokenizer_from_gguf
 SUFFIX = ".gguf"
 _PRECISIONS: Mapping[TensorType, Precision] = {TensorType.F16: "float16", TensorType.BF16: "bfloat16"}
 _BLOCK = 1 << 20  # bytes that are hashed at once
-_TURN_ENDS = ("eot_token_id", "eom_token_id")
-"""Further tokens that end an answer, in the keys `tokenizer.ggml.*`."""
 
 
 def is_gguf(path: Path | str) -> bool:
     """Whether a model is given as a GGUF file."""
-    return str(path).endswith(SUFFIX) and Path(path).is_file()
+    return has_suffix(path) and Path(path).is_file()
+
+
+def has_suffix(path: Path | str) -> bool:
+    """Whether a path has the ending of GGUF files, in any case."""
+    return str(path).lower().endswith(SUFFIX)
 
 
 def load_gguf(path: Path, *, dtype: Precision | Literal["file"] | None = None, hashed: bool = False) -> LoadedModel:
@@ -124,8 +127,8 @@ def _tensors(
 def _generation_config(header: GgufHeader, config: ModelConfig) -> dict[str, Any]:
     """The ends of an answer, if there are more than eos."""
     ends = list(config.eos_token_ids)
-    for key in _TURN_ENDS:
-        token = header.metadata.get(f"tokenizer.ggml.{key}")
+    for key in TURN_ENDS:
+        token = header.metadata.get(key)
         if type(token) is int and 0 <= token < config.vocab_size and token not in ends:
             ends.append(token)
     return {"eos_token_id": ends} if len(ends) > 1 else {}
