@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import commands
 from lazarus_core.errors import LazarusError
-from lazarus_models import save
+from lazarus_models import LoraConfig, apply_lora, load, save
+from lazarus_models.adapters import save_adapter
 from lazarus_models.cli.app import app
 
 
@@ -48,6 +49,47 @@ def test_a_draft_changes_nothing_but_the_time(stories, tmp_path):
         0.7,
     )
     assert invoke(*some, "--draft", q, "--ahead", 3).stdout == invoke(*some).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["infer", "--prompts", "rows.jsonl", "--draft", "x"], "remove it for several prompts, and for --prompts"),
+        (["infer", "Once", "--ahead", 3], "`--ahead` has no effect without `--draft`"),
+        (["infer", "Once", "--any-base"], "`--any-base` has no effect without `--adapter`"),
+        (["convert", "-o", "q", "--any-base"], "`--any-base` has no effect without `--adapter`"),
+        (["eval", "run", "-t", "perplexity=one.txt", "--any-base"], "`--any-base` has no effect without `--adapter`"),
+        (["convert", "-o", "q", "--group-size", 32], "`--group-size` has no effect without `--bits`"),
+        (["convert", "-o", "q", "--bits", 4, "--recipe", "mixed_2_6"], "`--bits` has no effect with `--recipe`"),
+        (["convert", "-o", "q.gguf", "--dtype", "float32"], "`--dtype` float32 has no effect on a GGUF file"),
+        (["convert", "-o", "q.GGUF", "--dtype", "float32"], "`--dtype` float32 has no effect on a GGUF file"),
+        (["convert", "-o", "q", "--text", "one.txt"], "one.txt has 1 tokens: give a file with text to measure"),
+        (["convert", "-o", "q", "--text", "none.txt"], "none.txt has 0 tokens: give a file with text to measure"),
+    ],
+)
+def test_an_option_without_effect_and_a_text_without_tokens_are_refused(stories, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Once"}\n', encoding="utf-8")
+    (tmp_path / "one.txt").write_text("a", encoding="utf-8")
+    (tmp_path / "none.txt").write_text("", encoding="utf-8")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(LazarusError, match=re.escape(said)):
+        invoke(*words, "--model", stories.path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_adapter_of_another_base_names_the_option(stories, tmp_path):
+    lm = load(stories.path)
+    apply_lora(lm.model, LoraConfig(rank=2), seed=0)
+    save_adapter(lm.model, LoraConfig(rank=2), tmp_path / "adapter")
+    other = load(stories.path)
+    other.model.model.norm.weight = other.model.model.norm.weight * 2
+    save(other, tmp_path / "other")
+    for words in (["infer", "Once", "--raw"], ["convert", "-o", tmp_path / "merged"]):
+        some = [*words, "--model", tmp_path / "other", "--adapter", tmp_path / "adapter"]
+        with pytest.raises(LazarusError, match="load it on its own base, or give --any-base"):
+            invoke(*some)
+        assert invoke(*some, "--any-base").exit_code == 0
 
 
 def test_infer_json_holds_the_same(stories):

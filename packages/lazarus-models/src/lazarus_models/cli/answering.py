@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Generate at most this many tokens.")]
-_MAX_TOKENS = 256
+_MAX_TOKENS, _AHEAD = 256, 4
 Draft = Annotated[
     str | None,
     typer.Option("--draft", help="Use this smaller model for speculative decoding. The text stays the same."),
@@ -49,7 +49,10 @@ def infer(
     adapter: Adapter = None,
     any_base: AnyBase = False,
     draft: Draft = None,
-    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Let --draft propose this many tokens a step.")] = 4,
+    ahead: Annotated[
+        int | None,
+        typer.Option("--ahead", min=1, help=f"Let --draft propose this many tokens a step [default: {_AHEAD}]."),
+    ] = None,
     max_tokens: Annotated[
         int | None,
         typer.Option("--max-tokens", min=1, help=f"Generate at most this many tokens [default: {_MAX_TOKENS}]."),
@@ -110,13 +113,13 @@ def infer(
             "input; --list shows names"
         )
     asked = read_prompts(texts, prompt_file, prompts)
-    _check_prompts(asked, raw=raw, has_draft=draft is not None)
+    _check_prompts(asked, raw=raw, draft=draft, ahead=ahead, has_rows=prompts is not None)
     lm = load_model(model, adapter, any_base=any_base)
     given = [each.prompt if raw else each.messages(instructions) for each in asked]
     if masks.is_given:
         _answer_by_masks(lm, asked, given, masks, drawing, max_tokens=config.max_new_tokens, raw=raw, as_json=as_json)
     elif len(asked) == 1 and prompts is None:
-        _answer_one(lm, asked[0], given[0], config, raw=raw, draft=draft, ahead=ahead, as_json=as_json)
+        _answer_one(lm, asked[0], given[0], config, raw=raw, draft=draft, ahead=ahead or _AHEAD, as_json=as_json)
     else:
         _answer_all(lm, asked, given, config, raw=raw, batch_size=batch_size, as_json=as_json)
 
@@ -151,11 +154,13 @@ def _check_masks(masks: Masks, max_tokens: int | None, *, is_other: bool) -> Non
         raise _refusal("give one of `--total-length` and `--max-tokens`")
 
 
-def _check_prompts(asked: list[Asked], *, raw: bool, has_draft: bool) -> None:
+def _check_prompts(asked: list[Asked], *, raw: bool, draft: str | None, ahead: int | None, has_rows: bool) -> None:
     if not asked:
         raise _refusal("`infer` needs a prompt, --prompt-file, --prompts or standard input")
-    if has_draft and len(asked) > 1:
-        raise _refusal("`--draft` supports one prompt only; remove it for several prompts")
+    if draft is not None and (has_rows or len(asked) > 1):
+        raise _refusal("`--draft` supports one prompt only; remove it for several prompts, and for --prompts")
+    if ahead is not None and draft is None:
+        raise _refusal("`--ahead` has no effect without `--draft`; remove it")
     if raw and any(each.earlier for each in asked):
         raise _refusal("`--raw` continues a text; a row of --prompts has earlier messages")
 

@@ -12,7 +12,7 @@ from lazarus_core.commands import Force
 from lazarus_core.console import progress, say, show, show_table, warn
 from lazarus_core.errors import reworded
 from lazarus_models.cli.chosen_tasks import Chosen, inputs_of, settings_of, with_tasks
-from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, in_fast_form
+from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, add_adapter, check_any_base, in_fast_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -247,16 +247,17 @@ def _checked_outputs(
 
 def _load(model: str, adapter: Path | None, *, any_base: bool = False, bits: int | None = None) -> "LoadedModel":
     """Loads a model with the digests of its files, its adapter, and quantizes it."""
-    from lazarus_models.adapters.files import load_adapter, merge_adapter
+    from lazarus_models.adapters.files import merge_adapter
     from lazarus_models.errors import ConfigError
     from lazarus_models.loading.huggingface import load
     from lazarus_models.loading.quantized_layers import quantize
 
     if bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, not {bits}", "LM-E106")
+    check_any_base(adapter, any_base=any_base)
     lm = load(model, hashed=True)
     if adapter is not None:
-        load_adapter(lm.model, adapter, any_base=any_base)
+        add_adapter(lm, adapter, any_base=any_base)
     if bits is not None:
         lm = quantize(lm if adapter is None else merge_adapter(lm), bits=bits)
     return in_fast_form(lm)

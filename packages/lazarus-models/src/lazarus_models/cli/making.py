@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.console import say, show
-from lazarus_models.cli.options import Adapter, AnyBase, Model, read_text
+from lazarus_models.cli.options import Adapter, AnyBase, Model, add_adapter, check_any_base, read_text
 
 if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
 
+_GROUP_SIZE = 64
 _PRECISIONS = ("float32", "float16", "bfloat16")
 _MEASURED = 20_000  # tokens of --text: enough for a perplexity within one percent, in seconds for a small model
 
@@ -90,8 +91,13 @@ def convert(
     ],
     bits: Annotated[int | None, typer.Option("--bits", help="Quantize to 2, 3, 4, 5, 6 or 8 bits.")] = None,
     group_size: Annotated[
-        int, typer.Option("--group-size", min=1, help="Quantize groups of this many weights with a common scale.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            "--group-size",
+            min=1,
+            help=f"Quantize groups of this many weights with a common scale [default: {_GROUP_SIZE}].",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option("--recipe", help="Quantize with a recipe: mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6."),
@@ -112,16 +118,20 @@ def convert(
     """
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
-    from lazarus_models.adapters.files import load_adapter, merge_adapter
+    from lazarus_models.adapters.files import merge_adapter
     from lazarus_models.errors import ConfigError
     from lazarus_models.loading.dequantized import dequantize, fits_plain
     from lazarus_models.loading.gguf import export_gguf
+    from lazarus_models.loading.gguf.load import has_suffix
     from lazarus_models.loading.huggingface import load, save
     from lazarus_models.loading.quantized_layers import MIXED, WINDOW, quantize
 
     check_folder(output, "a model", code="LM-E106")
     if dtype not in (None, *_PRECISIONS):
         raise ConfigError(f"`--dtype` must be float32, float16 or bfloat16, not {dtype!r}", "LM-E106")
+    is_file = has_suffix(output)
+    _check_options(bits, group_size, recipe, dtype, is_file=is_file)
+    check_any_base(adapter, any_base=any_base)
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, and `--recipe` one of {', '.join(MIXED)}", "LM-E106")
     lm = load(model, dtype=dtype)
@@ -130,15 +140,15 @@ def convert(
             "config.json gives RoPE as `rope_parameters` alone, which mlx-lm does not read; the new one has `rope_theta`, too"
         )
     ids = lm.tokenizer.encode(read_text(text))[:_MEASURED] if text else []
-    if text and not ids:
-        raise ConfigError(f"{text} is empty: give a file with text to measure", "LM-E106")
+    if text and len(ids) < 2:
+        raise ConfigError(f"{text} has {len(ids)} tokens: give a file with text to measure", "LM-E106")
     before = _perplexity(lm, ids, "perplexity before") if ids else None
     if adapter is not None:
-        load_adapter(lm.model, adapter, any_base=any_base)
+        add_adapter(lm, adapter, any_base=any_base)
         lm = merge_adapter(lm)
     if bits is not None or recipe is not None:
-        lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)
-    if output.suffix == ".gguf":
+        lm = quantize(lm, bits=bits or 4, group_size=group_size or _GROUP_SIZE, recipe=recipe)
+    if is_file:
         export_gguf(lm, output)
     else:
         with whole_folder(output) as folder:
@@ -147,6 +157,20 @@ def convert(
         after = _perplexity(dequantize(lm) if fits_plain(lm) else lm, ids, "perplexity after")
         say(f"perplexity {before:.3f} before, {after:.3f} after, of {len(ids):,} tokens in windows of {WINDOW}")
     show(str(output))
+
+
+def _check_options(
+    bits: int | None, group_size: int | None, recipe: str | None, dtype: str | None, *, is_file: bool
+) -> None:
+    """Refuses options that would have no effect."""
+    from lazarus_models.errors import ConfigError
+
+    if is_file and dtype not in (None, "float16"):
+        raise ConfigError(f"`--dtype` {dtype} has no effect on a GGUF file, which is float16; remove it", "LM-E106")
+    if bits is not None and recipe is not None:
+        raise ConfigError(f"`--bits` has no effect with `--recipe` {recipe}, which has its own; remove one", "LM-E106")
+    if group_size is not None and bits is None and recipe is None:
+        raise ConfigError("`--group-size` has no effect without `--bits` or `--recipe`; give one of them", "LM-E106")
 
 
 def _perplexity(lm: "LoadedModel", ids: list[int], title: str) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.console import read_stdin, say, show, show_line
+from lazarus_core.errors import reworded
 
 if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
@@ -34,16 +35,46 @@ def load_model(model: str, adapter: Path | None, *, any_base: bool = False) -> "
         adapter: Directory of a LoRA adapter; None for none.
         any_base: Accept an adapter that was trained on other weights.
     """
-    from lazarus_models.adapters.files import load_adapter
     from lazarus_models.backend import KERNELS
     from lazarus_models.loading.huggingface import load
 
     if KERNELS is not None and KERNELS.first_run:
         say(KERNELS.first_run)
+    check_any_base(adapter, any_base=any_base)
     lm = load(model)
     if adapter is not None:
-        load_adapter(lm.model, adapter, any_base=any_base)
+        add_adapter(lm, adapter, any_base=any_base)
     return in_fast_form(lm)
+
+
+def check_any_base(adapter: Path | None, *, any_base: bool) -> None:
+    """Refuses `--any-base` without an adapter.
+
+    Args:
+        adapter: Value of `--adapter`.
+        any_base: Value of `--any-base`.
+
+    Raises:
+        AdapterError: There is no adapter.
+    """
+    from lazarus_models.errors import AdapterError
+
+    if any_base and adapter is None:
+        raise AdapterError("`--any-base` has no effect without `--adapter`; remove it", "LM-E132")
+
+
+def add_adapter(lm: "LoadedModel", adapter: Path, *, any_base: bool) -> None:
+    """Adds an adapter to a model; errors name options instead of fields.
+
+    Args:
+        lm: The model.
+        adapter: Directory of a LoRA adapter.
+        any_base: Accept an adapter that was trained on other weights.
+    """
+    from lazarus_models.adapters.files import load_adapter
+
+    with reworded(lambda words: words.replace("set `any_base`", "give --any-base")):
+        load_adapter(lm.model, adapter, any_base=any_base)
 
 
 def in_fast_form(lm: "LoadedModel") -> "LoadedModel":
