@@ -53,6 +53,16 @@ def test_every_source_of_a_prompt_gives_the_same(stories, tmp_path, monkeypatch)
     assert invoke("infer", "-m", tmp_path, "Once upon a", *FEW).exception is not None  # the option comes first
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_of_a_prompt_file_is_a_prompt_whatever_else_it_has(stories, tmp_path, end):
+    prompts = ["Once upon", "a\x0cb\u2028c\x85d", "The dog"]
+    (tmp_path / "p.txt").write_bytes(b"\xef\xbb\xbf" + end.join([*prompts, ""]).encode())
+    done = invoke("infer", "-m", stories.path, "--prompt-file", tmp_path / "p.txt", *FEW, "--json")
+    assert [row["prompt"] for row in answers(done)] == prompts
+    piped = invoke("infer", "-m", stories.path, *FEW, "--json", input=b"\xef\xbb\xbfOnce upon" + end.encode())
+    assert [row["prompt"] for row in answers(piped)] == ["Once upon"]
+
+
 def test_a_prompt_of_the_command_line_leaves_standard_input_alone(stories):
     done = invoke("infer", "-m", stories.path, "-p", "Once", *FEW, "--json", input="Lily\n")
     assert [row["prompt"] for row in answers(done)] == ["Once"]

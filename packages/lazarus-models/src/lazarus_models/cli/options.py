@@ -93,11 +93,12 @@ def in_fast_form(lm: "LoadedModel") -> "LoadedModel":
 
 
 def read_text(file: Path) -> str:
-    """Reads a text file, or standard input for `-`."""
+    """Reads a text file, or standard input for `-`, without a byte order mark."""
+    from lazarus_core.strict_json import BOM
     from lazarus_models.errors import GenerationError
 
     try:
-        return (read_stdin() if str(file) == "-" else file.read_bytes()).decode("utf-8")
+        return (read_stdin() if str(file) == "-" else file.read_bytes()).removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError as error:
         raise GenerationError(f"{file}: not UTF-8 (byte {error.start}); save the file as UTF-8", "LM-E144") from error
 

@@ -1,5 +1,6 @@
 """The prompts of `infer`: from the command line, from files of lines or rows, and from standard input."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.samples import Row
 
 STDIN = Path("-")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ def _file_prompts(file: Path) -> list[str]:
     if file == STDIN:
         if not text.strip():
             raise _refusal("there is no prompt: standard input is empty; give a prompt or --prompt-file")
-        return [text.rstrip("\n")]
-    prompts = [line for line in text.splitlines() if line.strip()]
+        return [text.rstrip("\r\n")]
+    lines = _LINE_END.split(text)  # `splitlines` would split a prompt at form feeds and U+2028, too
+    prompts = [line for line in lines if line.strip()]
     if not prompts:
         raise _refusal(f"{file} has no prompt; write one on each line")
     return prompts
