@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,10 @@ import commands
 from lazarus_core.errors import LazarusError
 from lazarus_models import LoraConfig, apply_lora, load, save
 from lazarus_models.adapters import save_adapter
+from lazarus_models.benchmark import describe_model
+from lazarus_models.cli import serving
 from lazarus_models.cli.app import app
+from lazarus_models.evaluation.model_card import model_card
 
 
 def command(*arguments):
@@ -76,6 +80,20 @@ def test_an_option_without_effect_and_a_text_without_tokens_are_refused(stories,
     with pytest.raises(LazarusError, match=re.escape(said)):
         invoke(*words, "--model", stories.path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("given", [".", "./", "../model", "sub/.."])
+def test_a_model_that_is_named_from_inside_has_the_name_of_its_directory(stories, tmp_path, monkeypatch, given):
+    shutil.copytree(stories.path, tmp_path / "model")
+    (tmp_path / "model" / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    served = []
+    monkeypatch.setattr(serving, "_run", lambda lm, name, config: served.append((lm.name, name)))
+    assert invoke("serve", "--model", given).exit_code == 0
+    assert served == [("model", "model")]
+    lm = load(given)
+    assert lm.summary.endswith(", model")
+    assert describe_model(lm)["model"] == model_card(lm, adapters={})["name"] == "model"
 
 
 def test_an_adapter_of_another_base_names_the_option(stories, tmp_path):

@@ -216,7 +216,7 @@ def benchmark_inference(
 def describe_model(lm: LoadedModel) -> dict[str, Any]:
     """The model and the machine of a report, by name."""
     return {
-        "model": "new" if lm.path is None else lm.path.name,
+        "model": lm.name,
         "family": lm.family,
         "parameters": parameter_count(lm.model),
         "quantization": None if lm.config.quantization is None else lm.config.quantization.bits,

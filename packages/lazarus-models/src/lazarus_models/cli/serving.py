@@ -75,6 +75,8 @@ def serve(
 
     Example: -m smollm2-360m --port 8080
     """
+    from lazarus_models.loading.loaded_model import name_of
+
     config = _config(
         host=host,
         port=port,
@@ -91,7 +93,7 @@ def serve(
     if self_test is not None:
         _test(load_model(model, adapter, any_base=any_base), self_test, config)
         return
-    _run(load_model(model, adapter, any_base=any_base), Path(model).name, config)
+    _run(load_model(model, adapter, any_base=any_base), name_of(Path(model)), config)
 
 
 def _run(lm: "LoadedModel", name: str, config: "ServeConfig") -> None:

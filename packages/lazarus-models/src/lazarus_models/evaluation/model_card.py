@@ -28,7 +28,7 @@ def model_card(lm: LoadedModel, adapters: Mapping[str, str]) -> dict[str, Any]:
         or one that was loaded without `hashed`.
     """
     return {
-        "name": "new" if lm.path is None else lm.path.name,
+        "name": lm.name,
         "revision": lm.revision,
         "family": lm.family,
         "parameters": parameter_count(lm.model),

@@ -11,6 +11,17 @@ from lazarus_models.trees import parameter_count
 from lazarus_tokenkit import Tokenizer
 
 
+def name_of(path: Path) -> str:
+    """The name of a directory or file, also of `.` and `..`.
+
+    >>> name_of(Path("runs/final"))
+    'final'
+    >>> name_of(Path()) == Path.cwd().name
+    True
+    """
+    return path.name if path.name not in ("", "..") else path.resolve().name
+
+
 @dataclass(frozen=True, repr=False)
 class LoadedModel:
     """A model with its tokenizer, config and origin."""
@@ -31,9 +42,14 @@ class LoadedModel:
     """SHA-256 of config, weights, index and generation config by file name; empty unless `load(..., hashed=True)`."""
 
     @property
+    def name(self) -> str:
+        """The name of the directory or file that it was loaded from; `new` for a new model."""
+        return "new" if self.path is None else name_of(self.path)
+
+    @property
     def summary(self) -> str:
         """Family, size and name as one line of text."""
-        name = "new" if self.path is None else self.path.name if self.revision is None else self.revision[:8]
+        name = self.name if self.path is None or self.revision is None else self.revision[:8]
         return f"{self.family}, {parameter_count(self.model):,} parameters, {name[:40]}"
 
     def __repr__(self) -> str:
