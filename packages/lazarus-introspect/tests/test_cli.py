@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from lazarus_core.console import run
 from lazarus_introspect.cli.app import app
+from lazarus_models import LoraConfig, apply_lora, load
+from lazarus_models.adapters import save_adapter
 
 GIRL, BOY = (f"Once upon a time, there was a little {who} named" for who in ("girl", "boy"))
 
@@ -166,6 +168,7 @@ def test_ablation_by_component_and_method(ask):
 @pytest.mark.parametrize(
     "command, words, expected",
     [
+        ("attention", ["-p", GIRL, "--heads", "50"], "head 50 does not exist; heads are 0 to 7 [LI-E140]"),
         ("analyze", ["-p", GIRL, "--layers", "9"], "layer 9 does not exist; layers are 0 to 5 [LI-E140]"),
         ("analyze", ["-p", GIRL, "--layers", "4-2"], "--layers '4-2': '4-2' is no number or range"),
         ("analyze", ["-p", GIRL, "--layer-strategy", "custom"], "require each other: give both or neither [LI-E146]"),
@@ -191,3 +194,18 @@ def test_bad_input_is_one_line(command, words, expected, ask):
     assert (code, shown, said.count("\n")) == (2, "", 1)
     assert expected in said
     assert "Traceback" not in said
+
+
+def test_an_adapter_of_another_base_names_no_option_that_is_not_there(ask, data, tmp_path):
+    other = load(data / "models/stories260k")
+    other.model.model.norm.weight = other.model.model.norm.weight * 2
+    apply_lora(other.model, LoraConfig(rank=2), seed=0)
+    save_adapter(other.model, LoraConfig(rank=2), tmp_path)
+    code, _, said = ask("attention", "-p", GIRL, "--raw", "--adapter", str(tmp_path))
+    assert code == 2 and said.endswith("; load it on its own base [LM-E139]\n")
+
+
+def test_a_model_that_is_named_from_inside_has_the_name_of_its_directory(ask, data, monkeypatch):
+    monkeypatch.chdir(data / "models/stories260k")
+    _, shown, _ = ask("attention", "-p", GIRL, "--raw", "--json", "-m", ".")
+    assert json.loads(shown)["provenance"]["model"] == "stories260k"

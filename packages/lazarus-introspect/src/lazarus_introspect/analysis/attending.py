@@ -49,7 +49,7 @@ def attention_result(
         if layer in absent:
             continue
         pattern = numbers(cache[name][0])  # (H, T, T)
-        own = check_layers(range(len(pattern)) if heads is None else heads, len(pattern))
+        own = check_layers(range(len(pattern)) if heads is None else heads, len(pattern), "head")
         mixer = lm.model.config.blocks[layer].mixer
         has_sink = isinstance(mixer, AttentionConfig) and mixer.sinks
         shown += [_figures(layer, head, pattern[head], has_sink=has_sink, has_pattern=has_patterns) for head in own]

@@ -77,19 +77,20 @@ class AnalysisConfig(Frozen):
                 return check_layers(sorted(set(self.custom_layers)), count + 1)
 
 
-def check_layers(layers: Sequence[int], count: int) -> list[int]:
+def check_layers(layers: Sequence[int], count: int, what: str = "layer") -> list[int]:
     """The layers, if the model has them.
 
     Args:
-        layers: Numbers of layers.
+        layers: Numbers of layers, or of heads.
         count: Layers of the model; numbers must be below it.
+        what: What they are, for messages.
 
     Raises:
         RequestError: A number is not one of the model.
     """
     wrong = [layer for layer in layers if not 0 <= layer < count]
     if wrong:
-        raise RequestError(f"layer {wrong[0]} does not exist; layers are 0 to {count - 1}", "LI-E140")
+        raise RequestError(f"{what} {wrong[0]} does not exist; {what}s are 0 to {count - 1}", "LI-E140")
     return list(layers)
 
 

@@ -28,6 +28,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Generate at most this many tokens.")]
 
 _OPTIONS = {
+    ", or set `any_base`": "",  # no option of these commands accepts another base
     "`multi_token` first": "--track takes the first",
     "`multi_token`": "--track",
     "`reference_prompts`": "--reference",
