@@ -11,12 +11,16 @@ from typer.testing import CliRunner
 
 import commands
 from lazarus_core.errors import LazarusError
-from lazarus_models import LoraConfig, apply_lora, load, save
+from lazarus_models import LoraConfig, apply_lora, load, merge_lora, save
 from lazarus_models.adapters import save_adapter
+from lazarus_models.adapters.lora import adapter_weights
+from lazarus_models.backend import mx
 from lazarus_models.benchmark import describe_model
 from lazarus_models.cli import serving
 from lazarus_models.cli.app import app
 from lazarus_models.evaluation.model_card import model_card
+from lazarus_models.tensor_files import load_tensors
+from lazarus_models.trees import set_weights, weights
 
 
 def command(*arguments):
@@ -108,6 +112,24 @@ def test_an_adapter_of_another_base_names_the_option(stories, tmp_path):
         with pytest.raises(LazarusError, match="load it on its own base, or give --any-base"):
             invoke(*some)
         assert invoke(*some, "--any-base").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_merged_adapter_is_rounded_after_it_is_merged(stories, tmp_path, kind, dtype):
+    lm, config = load(stories.path), LoraConfig(rank=2, kind=kind)
+    apply_lora(lm.model, config, seed=0)
+    update = {name: tensor + 0.01 for name, tensor in adapter_weights(lm.model).items() if name.endswith("lora_b")}
+    set_weights(lm.model, update)
+    save_adapter(lm.model, config, tmp_path / "adapter")
+    merge_lora(lm.model)
+    some = ("convert", "--model", stories.path, "--adapter", tmp_path / "adapter", "--dtype", dtype)
+    assert invoke(*some, "-o", tmp_path / "merged").exit_code == 0
+    expected = {name: tensor.astype(getattr(mx, dtype)) for name, tensor in weights(lm.model).items()}
+    found = load_tensors(tmp_path / "merged" / "model.safetensors")
+    assert {tensor.dtype for tensor in found.values()} == {getattr(mx, dtype)}
+    assert found.keys() == expected.keys()
+    assert all(mx.array_equal(found[name], expected[name]) for name in found)
 
 
 def test_infer_json_holds_the_same(stories):

@@ -237,6 +237,15 @@ def test_unmerging_gives_the_adapted_model_back_to_the_last_bit(tiny):
     assert list(flatten(tiny.model.trainable_parameters())) == list(adapter_weights(tiny.model))
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_merged_model_keeps_its_precision(tiny_directory, kind, dtype):
+    lm = load(tiny_directory, dtype=dtype)
+    apply_lora(lm.model, LoraConfig(kind=kind, rank=2), seed=0)
+    merge_lora(lm.model)
+    assert {tensor.dtype for tensor in weights(lm.model).values()} == {getattr(mx, dtype)}
+
+
 def test_dora_starts_unchanged_and_learns_lengths(tiny, tmp_path):
     before = logits(tiny.model)
     config = LoraConfig(kind="dora", rank=4)

@@ -105,7 +105,8 @@ class DoRALinear(nn.Module):
         """A plain linear layer with the update and the lengths applied; quantized weights become floats."""
         weight = _weight(self.linear)
         weight = weight + ((self.scale * self.lora_b.T) @ self.lora_a.T).astype(weight.dtype)
-        return _linear((self.m / mx.linalg.norm(weight, axis=1))[:, None] * weight, self.linear)
+        scaled = (self.m / mx.linalg.norm(weight, axis=1))[:, None] * weight
+        return _linear(scaled.astype(weight.dtype), self.linear)
 
 
 def _shape(linear: Any) -> tuple[int, int]:

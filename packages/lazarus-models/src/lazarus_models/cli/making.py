@@ -120,6 +120,7 @@ def convert(
     from lazarus_core.outputs import check_folder
     from lazarus_models.adapters.files import merge_adapter
     from lazarus_models.errors import ConfigError
+    from lazarus_models.loading.assembly import set_precision
     from lazarus_models.loading.dequantized import dequantize, fits_plain
     from lazarus_models.loading.gguf import export_gguf
     from lazarus_models.loading.gguf.load import has_suffix
@@ -134,7 +135,7 @@ def convert(
     check_any_base(adapter, any_base=any_base)
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, and `--recipe` one of {', '.join(MIXED)}", "LM-E106")
-    lm = load(model, dtype=dtype)
+    lm = load(model, dtype=dtype if adapter is None else None)  # an adapter belongs to weights that are not rounded
     if "rope_parameters" in lm.config.raw and "rope_theta" not in lm.config.raw:
         say(
             "config.json gives RoPE as `rope_parameters` alone, which mlx-lm does not read; the new one has `rope_theta`, too"
@@ -146,6 +147,8 @@ def convert(
     if adapter is not None:
         add_adapter(lm, adapter, any_base=any_base)
         lm = merge_adapter(lm)
+        if dtype is not None:
+            set_precision(lm.model, dtype)
     if bits is not None or recipe is not None:
         lm = quantize(lm, bits=bits or 4, group_size=group_size or _GROUP_SIZE, recipe=recipe)
     if is_file:

@@ -60,6 +60,19 @@ def assemble(
     return model
 
 
+def set_precision(model: Decoder, dtype: Precision) -> None:
+    """Converts the floating weights of a model; quantized weights stay, their scales are converted.
+
+    Args:
+        model: The model, changed in place.
+        dtype: Precision in memory.
+
+    Raises:
+        WeightsError: A weight is infinite in float16.
+    """
+    set_weights(model, _converted(weights(model), getattr(mx, dtype), "the model"))
+
+
 def _converted(group: Mapping[str, mx.array], precision: mx.Dtype, place: Path | str) -> dict[str, mx.array]:
     refuse_infinite(group, place)
     converted = {
