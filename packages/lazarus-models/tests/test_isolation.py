@@ -112,3 +112,21 @@ def test_a_grammar_that_cannot_go_on_fails_its_own_text_only(stories):
         assert list(other.tokens()) == list(generate_tokens(stories.model, [1, 6], config))
     finally:
         engine.stop()
+
+
+@pytest.mark.parametrize("when", [2, 7])
+def test_a_self_test_that_is_stopped_leaves_what_waits(stories, monkeypatch, when):
+    jobs, submit = [], Engine.submit
+
+    def noted(self, *given, **settings):
+        jobs.append(submit(self, *given, **settings))
+        return jobs[-1]
+
+    def stop(done):
+        if done == when:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "submit", noted)
+    with pytest.raises(KeyboardInterrupt):
+        run_self_test(stories, 6, batch_size=2, is_exact=False, on_done=stop)
+    assert len(jobs) == (2 if when == 2 else 12) and all(job.is_left.is_set() for job in jobs)

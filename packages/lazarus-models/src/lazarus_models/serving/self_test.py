@@ -171,29 +171,35 @@ def run_self_test(
     """
     asked = requests(lm, number)
     engine = Engine(lm.model, batch_size=batch_size, is_exact=is_exact)
+    jobs: list[Job] = []
+
+    def submit(one: Asked) -> Job:
+        jobs.append(engine.submit(one.ids, one.config, is_scored=one.is_scored))
+        return jobs[-1]
+
     try:
         start = time.perf_counter()
         alone: list[list[int]] = []
         for one in asked:
-            alone.append(list(_submit(engine, one).tokens()))
+            alone.append(list(submit(one).tokens()))
             on_done(len(alone))
         between = time.perf_counter()
-        crowd = _at_once(engine, asked, lambda done: on_done(number + done))
+        crowd = _at_once(submit, asked, lambda done: on_done(number + done))
         end = time.perf_counter()
     finally:
+        for job in jobs:  # after Ctrl-C, the engine would answer those that wait first
+            job.leave()
         engine.stop()
     outcomes = [Outcome(*each) for each in zip(asked, alone, crowd, strict=True)]
     return SelfTest(outcomes, between - start, end - between)
 
 
-def _submit(engine: Engine, asked: Asked) -> Job:
-    return engine.submit(asked.ids, asked.config, is_scored=asked.is_scored)
-
-
-def _at_once(engine: Engine, asked: Sequence[Asked], on_done: Callable[[int], object]) -> list[list[int]]:
+def _at_once(
+    submit: Callable[[Asked], Job], asked: Sequence[Asked], on_done: Callable[[int], object]
+) -> list[list[int]]:
     order = list(range(len(asked)))
     random.Random(SEED).shuffle(order)
-    jobs = {place: _submit(engine, asked[place]) for place in order}
+    jobs = {place: submit(asked[place]) for place in order}
     texts: list[list[int]] = []
     for place in range(len(asked)):
         texts.append(list(jobs[place].tokens()))
