@@ -1,6 +1,8 @@
 import resource
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,4 +51,11 @@ def test_a_full_disk_is_foreseen(make_cache: Any, tmp_path: Path, monkeypatch: p
 @pytest.mark.skipif(sys.platform != "linux", reason="counts kB, as Linux does")
 def test_the_room_is_that_of_the_machine(tmp_path: Path):
     assert estimate._memory_bytes() > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    assert estimate._free_bytes(tmp_path / "a" / "b") == estimate._free_bytes(tmp_path)
+
+
+def test_the_room_of_a_folder_that_is_not_there_is_that_of_the_nearest_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = list[Path]()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=7))
+    assert estimate._free_bytes(tmp_path / "a" / "b") == 7 and asked == [tmp_path]
