@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -282,6 +283,16 @@ def damaged_sources(folder: Path) -> dict[str, tuple[Path, str]]:
     made["float"] = folder / "float.npz", r"has no array of bytes \(N, H, W\); arrays: x float64\(4, 9, 7\)"
     np.savez(folder / "objects.npz", x=np.array([{}], dtype=object))
     made["objects"] = folder / "objects.npz", "is not a file of arrays"
+    for name, head in (("brackets", "(4,"), ("allocation", "(1000000000000, 9, 7)"), ("bool", "(True, 9, 7)")):
+        array = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {head}, }}".ljust(117).encode()
+        with zipfile.ZipFile(folder / f"{name}.npz", "w") as archive:
+            archive.writestr("x.npy", b"\x93NUMPY\x01\x00v\x00" + array + b"\nabc")
+        made[name] = folder / f"{name}.npz", "is not a file of arrays"
+    np.savez(folder / "locked.npz", x=images)
+    content = bytearray((folder / "locked.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag of an encrypted member
+    (folder / "locked.npz").write_bytes(content)
+    made["locked"] = folder / "locked.npz", "is not a file of arrays"
     (folder / "empty").mkdir()
     made["empty"] = folder / "empty", r"has no \.png files"
     made["absent"] = folder / "absent", "does not exist"
@@ -296,6 +307,12 @@ def test_damaged_sources_are_refused_with_their_place(tmp_path: Path):
         assert str(path) in error.value.message or str(path.parent) in error.value.message
 
 
+def resized(png: bytes, side: int) -> bytes:
+    """A PNG file whose header states another size."""
+    head = b"IHDR" + struct.pack(">II", side, side) + png[24:29]
+    return png[:12] + head + struct.pack(">I", zlib.crc32(head)) + png[33:]
+
+
 def test_damaged_image_files_are_refused(tmp_path: Path):
     pytest.importorskip("PIL.Image")
     good = png_bytes(digits(1)[0][0])
@@ -303,6 +320,8 @@ def test_damaged_image_files_are_refused(tmp_path: Path):
         ("cut", good[:40], "is not an image"),
         ("text", b"text", "is not an image"),
         ("shape", png_bytes(np.zeros((2, 2), np.uint8)), "give images of one shape"),
+        ("large", resized(good, 10_000), "too many pixels: a side must be from 1 to 4,096"),  # Pillow warns
+        ("huge", resized(good, 20_000), "too many pixels: a side must be from 1 to 4,096"),  # Pillow refuses
     ):
         folder = tmp_path / name
         folder.mkdir()

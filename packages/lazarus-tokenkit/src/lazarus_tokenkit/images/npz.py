@@ -1,5 +1,6 @@
 """Arrays of images and labels in an `.npz` file of NumPy. The file is never unpickled."""
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,11 @@ from lazarus_tokenkit.images.source import DAMAGED, MAX_SIDE, SETTING, SOURCE, I
 
 _MAX_BYTES = 4 << 30
 """Most decompressed bytes of the arrays of a file."""
+_DAMAGE = (
+    *(ArithmeticError, EOFError, KeyError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What `zipfile` and NumPy raise for damaged archives and heads of arrays."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-    except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise SampleError(f"{path} is not a file of arrays of NumPy: {error}", DAMAGED) from error
 
 

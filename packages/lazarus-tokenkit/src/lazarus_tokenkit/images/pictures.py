@@ -1,5 +1,6 @@
 """Image files of any form that Pillow reads, as grey values. Pillow is an optional dependency: lazarus-tokenkit[images]."""
 
+import warnings
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.images.source import DAMAGED, check_shape
+from lazarus_tokenkit.images.source import DAMAGED, MAX_SIDE, check_shape
 
 NOT_INSTALLED = "LT-E487"
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
@@ -30,7 +31,10 @@ def read_grey(content: bytes, place: str) -> NDArray[np.uint8]:
     """
     pillow = pillow_module(place)
     try:
-        with pillow.open(BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP")) as image:
+        with (
+            warnings.catch_warnings(action="error", category=pillow.DecompressionBombWarning),
+            pillow.open(BytesIO(content), formats=("PNG", "JPEG", "GIF", "BMP")) as image,
+        ):
             width, height = image.size
             check_shape((height, width), place)  # from the header, before the pixels are decoded
             if image.mode not in _MODES:
@@ -38,6 +42,8 @@ def read_grey(content: bytes, place: str) -> NDArray[np.uint8]:
                     f"{place}: its pixels are of mode {image.mode}: save it with 8 bits a channel", DAMAGED
                 )
             return np.asarray(image.convert("L"), np.uint8)
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise SampleError(f"{place} has too many pixels: a side must be from 1 to {MAX_SIDE:,}", DAMAGED) from error
     except (EOFError, OSError, SyntaxError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SampleError(f"{place} is not an image: {reason}", DAMAGED) from error
