@@ -287,8 +287,9 @@ def test_an_id_of_megabytes_is_refused_at_once(tmp_path: Path):
     assert len(caught.value.message) < 2100 and time.process_time() - begin < 2
 
 
-def test_a_sidecar_that_states_more_than_it_holds_allocates_nothing(remembered: Path):
-    head = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999,), }"
+@pytest.mark.parametrize("shape", [b"(99999999999,)", b"(1,", b"(True,)", b"(01,)", b"(9999999999999999999999,)"])
+def test_a_sidecar_that_states_more_than_it_holds_or_no_size_allocates_nothing(remembered: Path, shape: bytes):
+    head = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + b", }"
     remembered.with_suffix(".npy").write_bytes(head.ljust(127) + b"\nx")
     assert read_sidecar(remembered) is None
 

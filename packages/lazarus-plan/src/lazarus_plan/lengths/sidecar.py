@@ -14,6 +14,7 @@ import os
 from dataclasses import fields
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, cast
 
 import numpy as np
@@ -101,8 +102,8 @@ def read_sidecar(path: Path) -> LengthCache | None:
         try:
             about = parse_object(_load(stream).tobytes())
             columns = {name: _load(stream) for name in about["columns"]}
-        except (MalformedJson, ValueError, KeyError, TypeError, EOFError, OSError):
-            return None
+        except (MalformedJson, ValueError, KeyError, TypeError, EOFError, OSError, SyntaxError, TokenError):
+            return None  # NumPy raises the last two for damaged heads
     if not _is_fresh(about, path) or _digest(list(columns.values())) != about.get("sha256"):
         return None
     return _cache_of(about, columns, path)
