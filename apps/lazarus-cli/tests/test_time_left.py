@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 import commands
-from lazarus_cli.recipes import Context, Progress, RecipeFolder, load_recipe, run_recipe
+from lazarus_cli.recipes import Context, Progress, RecipeFolder, cli, load_recipe, run_recipe
 from lazarus_cli.recipes.time_left import Forecast, TimeLeft
 from lazarus_core.time_box import Clock, TimeBox
 from lazarus_train.errors import TimeIsUp
@@ -154,3 +154,21 @@ def test_the_command_has_time_boxes(recipe, tmp_path):
         wrong = commands.run([*LAZARUS, "run", "recipe.toml", "-o", "r", *words], cwd=tmp_path)
         assert (wrong.returncode, wrong.stdout) == (2, "")
         assert problem in wrong.stderr
+
+
+def test_the_lines_of_a_box_name_the_options_of_the_command_and_no_time_below_zero(
+    recipe, tmp_path, monkeypatch, capsys
+):
+    hands = Hands()
+    box = TimeBox.start("5s", None, hands.clock())
+    hands.now += 7  # the packages took longer to import
+
+    def ended(*_, **__):
+        raise TimeIsUp("the time box ended before a step: give a longer `run_for` or a later `stop_at`")
+
+    monkeypatch.setattr(cli, "_time_box", lambda *_: box)
+    monkeypatch.setattr("lazarus_cli.recipes.runner.run_recipe", ended)
+    cli.run(str(tmp_path / "recipe.toml"), output=tmp_path / "r", run_for="5s")
+    shown = capsys.readouterr().err
+    assert "give a longer --for or a later --stop-at" in shown
+    assert "in 0 s" in shown

@@ -104,7 +104,7 @@ def run(
             with _showing(found, folder, limits, box) as shown:
                 outcomes = run_recipe(found, folder, locked=locked, progress=shown, **limits)
         except TimeIsUp as ended:
-            say(ended.message)
+            say(ended.message.replace("`run_for`", "--for").replace("`stop_at`", "--stop-at"))
             _show(plan_recipe(found, folder, **limits), folder.path, found, as_json=as_json, is_done=False)
             return
     _show(outcomes, folder.path, found, as_json=as_json, is_done=not dry_run)
@@ -203,7 +203,7 @@ def _showing(
 
     forecast = Forecast(recipe, folder, wanted_stages(recipe, **limits))
     if box is not None:
-        say(f"time box: ends before {box.end:%Y-%m-%d %H:%M:%S}, in {duration(box.left_s)}")
+        say(f"time box: ends before {box.end:%Y-%m-%d %H:%M:%S}, in {duration(max(0.0, box.left_s))}")
 
     with contextlib.ExitStack() as stack:
 
