@@ -405,3 +405,22 @@ def test_tokens_to_train_on_become_whole_passes_and_a_bad_fit_is_warned_of(copie
     run_recipe(recipe, folder, until="plan", progress=progress)
     assert len(load_plan(folder.stage("plan")).metadata.epochs) == passes
     assert len(warnings) == bool(warning) and warning in "".join(warnings)
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["plan.repeats=[3]"],
+        ['plan.phases=[{sources=["lengths"]}, {sources=["lengths"]}]'],
+        ["plan.oversize=truncate", "plan.row_len=16"],
+    ],
+    ids=["repeats", "phases", "truncate"],
+)
+def test_the_plan_has_the_number_of_passes_whose_tokens_are_nearest_to_the_target(copied, sets):
+    folder = RecipeFolder(copied / "out")
+    [cache] = folder.stage("lengths").iterdir()
+    target = 5 * int(read_lengths(cache).length.sum())
+    run_recipe(load_recipe(copied / "recipe.toml", [*sets, f"plan.target_tokens={target}"]), folder, until="plan")
+    epochs = load_plan(folder.stage("plan")).metadata.epochs
+    placed, once = sum(each.tokens for each in epochs), epochs[0].tokens
+    assert abs(placed - target) <= once / 2

@@ -76,8 +76,9 @@ class PlanStage(Stage[Any]):
         config = _config(settings, [[len(cache) for cache in each] for each in caches])
         flat: list[LengthCache] = [cache for each in caches for cache in each]
         if settings.target_tokens is not None:
-            once = sum(int(cache.length.sum()) for cache in flat)
-            epochs = max(1, round(settings.target_tokens / once)) if once else 1
+            # Of a plan, for `repeats`, `phases` and samples that are cut or excluded decide how many tokens an epoch has.
+            once = build_plan(flat, config).metadata.epochs[0].tokens
+            epochs = max(1, round(settings.target_tokens / once))
             if epochs > MANY_EPOCHS:
                 context.warn(
                     f"warning: `target_tokens` needs {epochs} passes over the data; more than {MANY_EPOCHS} teach little"
