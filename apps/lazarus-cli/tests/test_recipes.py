@@ -333,6 +333,12 @@ def test_a_stage_that_is_left_out_passes_its_model_on(tmp_path):
     path.write_text(RECIPE.replace("[chat_lengths]", '[chat_lengths]\nonly_with = "extra"'), "utf-8")
     with pytest.raises(LazarusError, match=r"`chat_plan.lengths` is 'chat_lengths', which is left out"):
         load_recipe(path)
+    other = (
+        '[corpus]\nonly_with = "extra"'  # a part of a stage that is left out: the stage's own input is something else
+    )
+    path.write_text(RECIPE.replace('data = ["corpus"]', 'data = ["docs"]').replace("[corpus]", other), "utf-8")
+    with pytest.raises(LazarusError, match=r"`pretrain.eval_data.docs` is 'corpus.validation', which is left out"):
+        load_recipe(path)
 
 
 @pytest.mark.slow

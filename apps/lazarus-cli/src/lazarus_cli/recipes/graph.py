@@ -66,12 +66,15 @@ def check_graph(nodes: Mapping[str, Node], data: Mapping[str, object], place: st
     return left_out
 
 
-def ordered(nodes: Mapping[str, Node], left_out: Mapping[str, str], place: str) -> list[Node]:
+def ordered(
+    nodes: Mapping[str, Node], left_out: Mapping[str, str], data: Mapping[str, object], place: str
+) -> list[Node]:
     """The stages that run, each after those that it reads; stages that could run at once are sorted by name.
 
     Args:
         nodes: All stages, by name.
         left_out: Stages that are left out. Who reads one reads instead what it would have started from.
+        data: What is given from outside, by name.
         place: File of the recipe, for messages.
 
     Raises:
@@ -92,7 +95,12 @@ def ordered(nodes: Mapping[str, Node], left_out: Mapping[str, str], place: str) 
         order += ready
         sorter.done(*ready)
     return [
-        replace(nodes[name], reads=tuple(_around(read, nodes, left_out, name, place) for read in nodes[name].reads))
+        replace(
+            nodes[name],
+            reads=tuple(
+                read if read.name in data else _around(read, nodes, left_out, name, place) for read in nodes[name].reads
+            ),
+        )
         for name in order
         if name not in left_out
     ]
@@ -157,14 +165,14 @@ def _needs(node: Node, nodes: Mapping[str, Node]) -> set[str]:
 def _around(
     read: Reference, nodes: Mapping[str, Node], left_out: Mapping[str, str], name: str, place: str
 ) -> Reference:
-    """What is read in place of a stage that is left out: the artifact of the same kind that it reads itself."""
+    """What is read in place of a stage that is left out: the artifact of the same kind that it reads itself; of a part, none."""
     seen: set[str] = set()
-    while read.name in left_out and read.name not in seen:
-        seen.add(read.name)
-        instead = [each for each in nodes[read.name].reads if each.kind == read.kind]
+    while (stage := read.name.partition(".")[0]) in left_out and stage not in seen:
+        seen.add(stage)
+        instead = [each for each in nodes[stage].reads if each.kind == read.kind and read.name == stage]
         if not instead:
             raise RecipeError(
-                f"{place}: `{name}.{read.label}` is {read.name!r}, which is left out without `data.{left_out[read.name]}`: "
+                f"{place}: `{name}.{read.label}` is {read.name!r}, which is left out without `data.{left_out[stage]}`: "
                 f"give it, or set `{name}.only_with` as well",
                 "LC-E207",
             )

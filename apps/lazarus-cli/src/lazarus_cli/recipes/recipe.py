@@ -279,7 +279,7 @@ def _linked(path: Path, types: Mapping[str, Stage[Any]], settings: Any, sources:
         for name, each in all_settings.items()
     }
     left_out = check_graph(nodes, data, str(path))
-    order = ordered(nodes, left_out, str(path))
+    order = ordered(nodes, left_out, data, str(path))
     stages = tuple(StageNode(each.name, types[each.name], all_settings[each.name], each.reads) for each in order)
     return Recipe(path.name, settings, sources, stages, left_out)
 
