@@ -309,6 +309,7 @@ def test_data_that_cannot_be_read_are_named_and_nothing_is_made(tmp_path):
         "data.docs=nowhere": "`data.docs`: nowhere does not exist",
         "data.chats=": "`data.chats` is empty",
         "data.docs=[]": "`data`",
+        'data.docs=["", "docs"]': "`data.docs` is empty",
     }.items():
         with pytest.raises(LazarusError, match=words):
             run_recipe(load_recipe(path, [change]), RecipeFolder(tmp_path / "out"), until="chat_lengths")

@@ -194,7 +194,7 @@ def _layers(model: type[BaseModel], path: Path, profile: str | None, sets: Seque
     layers.add_sets(sets)
     given: JSON = layers.get(("data",)) or {}
     for name, value in given.items():
-        if value == "":  # a path would be the current folder
+        if "" in (value if isinstance(value, list) else [value]):  # a path would be the current folder
             raise RecipeError(f"{path}: `data.{name}` is empty: give the path of a file or folder", "LC-E205")
     return layers
 
