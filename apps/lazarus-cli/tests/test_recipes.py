@@ -234,6 +234,8 @@ BAD = {
     "unknown type": ('type = "plan"', 'type = "plam"', r"no stage type 'plam' \(did you mean 'plan'\?\)"),
     "no type": ("[answer]", "[answers]", r"\[answers\] has no `type`.*did you mean 'answer'"),
     "bad name": ("[answer]", '["my answer"]\ntype = "answer"', "no name of a stage"),
+    "reserved name": ("[answer]", '[model_config]\ntype = "answer"', "'model_config' is reserved"),
+    "name of another file": ("[answer]", '[digests]\ntype = "answer"', "'digests' is reserved"),
     "unknown stage": ('model = "sft"', 'model = "sff"', r"`answer.model` is 'sff': no stage .*did you mean 'sft'"),
     "unknown part": ('"corpus.validation"', '"corpus.valid"', "no part 'valid'; its parts are validation"),
     "other kind": ('model = "sft"', 'model = "plan"', "this stage makes plan, and `model` needs model"),

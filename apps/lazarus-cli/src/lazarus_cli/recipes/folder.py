@@ -29,6 +29,8 @@ from lazarus_core.strict_json import read_object
 
 LOCK_NAME = "lazarus.lock"
 STAGES, PRIVATE = "stages", ".lazarus"
+DIGESTS = "digests"
+"""Name of the cache of digests beside the records; no stage can have it."""
 RECORD_VERSION = 1
 
 
@@ -80,7 +82,7 @@ class RecipeFolder:
     @property
     def digests(self) -> Path:
         """The cache of digests."""
-        return self.path / PRIVATE / "digests.json"
+        return self.path / PRIVATE / f"{DIGESTS}.json"
 
     def stage(self, name: str) -> Path:
         """Folder of what a stage made."""

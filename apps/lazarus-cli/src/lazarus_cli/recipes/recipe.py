@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from lazarus_cli.recipes.errors import RecipeError
+from lazarus_cli.recipes.folder import DIGESTS
 from lazarus_cli.recipes.graph import Node, check_graph, needed_by, ordered
 from lazarus_cli.recipes.registry import is_type, stage_type, stage_types
 from lazarus_cli.recipes.stage import NO_SOURCE, STRICT, Reference, Stage, StageSettings, references
@@ -220,6 +221,8 @@ def _stage_types(tree: JSON, path: Path) -> dict[str, Stage[Any]]:
             continue
         if _STAGE_NAME.fullmatch(name) is None:
             raise RecipeError(f"{path}: {name!r} is no name of a stage: give letters, digits, `_` and `-`", "LC-E202")
+        if hasattr(RecipeSettings, name) or name == DIGESTS:
+            raise RecipeError(f"{path}: {name!r} is reserved and no name of a stage: rename it", "LC-E202")
         named = cast("JSON", table).get("type", name)
         if not isinstance(named, str):
             raise RecipeError(f"{path}: `{name}.type` must be a text", "LC-E202")
