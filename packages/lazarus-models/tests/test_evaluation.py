@@ -2,6 +2,7 @@
 
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from lazarus_models.evaluation.pairing import paired
 from lazarus_models.evaluation.scores import scores_of
 from lazarus_models.evaluation.tasks.choice_forms import form_of, question_of
 from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition, shuffled_words
-from lazarus_models.evaluation.tasks.gsm8k import final_number
+from lazarus_models.evaluation.tasks.gsm8k import final_number, read_problems
 from lazarus_models.evaluation.tasks.perplexity import Document, Losses, loss_items, windows
 from lazarus_models.generation.prompt_scores import choice_logprobs, read_scored, token_logprobs
 from lazarus_models.ops.normalizer import log_normalizer
@@ -298,6 +299,11 @@ BAD_ROWS = [
     ({"question": "a", "passage": "b", "answer": "maybe"}, "true or false"),
     ({"question": "a", "choices": {"text": ["b"], "label": []}, "answerKey": "A"}, "1 texts and 0 labels"),
     ({"question": "a", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answerKey": "C"}, "none of the labels"),
+    ({"question": "a", "choices": {"text": ["b", "c"], "label": ["A", "A"]}, "answerKey": "A"}, "occurs twice: A, A"),
+    (
+        {"question": "a", "choices": [{"text": "b", "label": "A"}, "c", {"text": "d", "label": "B"}], "answerKey": "B"},
+        "`choices.text` must be a list of texts",
+    ),
     ({"ctx": "a", "endings": ["b", "c"], "label": ""}, "`label` must be"),
 ]
 
@@ -320,12 +326,37 @@ ANSWERS = {
     "no number": None,
     "1/0": None,
     "9" * 200: None,
+    "She pays $.75": 0.75,
+    "it costs .5 a piece": 0.5,
+    "and so on...5": 5,
+    "from 10-5": 5,
+    "(x)-5": 5,
+    "it is \u22125": -5,
+    "#### -$5": -5,
+    "\u20ac1,250.50": 1250.5,
+    "1,2345": 2345,
 }
 
 
 @pytest.mark.parametrize(("text", "number"), ANSWERS.items())
 def test_the_final_number_of_an_answer(text, number):
     assert final_number(text) == number
+
+
+@given(st.decimals(-(10**9), 10**9, places=3), st.sampled_from(["", "$"]), st.booleans(), st.booleans())
+def test_a_number_is_read_as_it_was_written(number, currency, has_commas, is_short):
+    digits = f"{abs(number):{',' if has_commas else ''}f}"
+    if is_short:
+        digits = (digits.removeprefix("0") if number else digits).rstrip("0").rstrip(".") or "0"
+    text = f"{'-' if number < 0 else ''}{currency}{digits}"
+    for words in (f"It is {text}", f"1 and 2 give {text}.", f"3 + 4 = {text} pieces", f"of 9\n#### {text}"):
+        assert final_number(words) == Fraction(number), words
+
+
+@pytest.mark.parametrize("number", [1e16, 1e-05, -2.5, 12])
+def test_an_answer_that_is_a_number_is_that_number(tmp_path, number):
+    [problem] = read_problems(write(tmp_path / "maths.jsonl", {"question": "What?", "answer": number}))
+    assert float(problem.answer) == number
 
 
 def test_maths_answers_are_scored_and_paired_with_their_majority(stories, tmp_path):

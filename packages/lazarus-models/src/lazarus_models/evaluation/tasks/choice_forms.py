@@ -112,13 +112,18 @@ def _labelled(row: PlacedRow, listed: Any) -> tuple[tuple[str, ...], list[str]]:
         both = cast("Mapping[str, Any]", listed)
         texts, labels = both.get("text"), both.get("label")
     elif isinstance(listed, list):
-        pairs = [cast("Mapping[str, Any]", each) for each in cast("list[Any]", listed) if isinstance(each, dict)]
+        empty: Mapping[str, Any] = {}
+        pairs = [
+            cast("Mapping[str, Any]", each) if isinstance(each, dict) else empty for each in cast("list[Any]", listed)
+        ]
         texts, labels = [each.get("text") for each in pairs], [each.get("label") for each in pairs]
     else:
         texts, labels = None, None
     found, names = _texts(row, "choices.text", texts), _texts(row, "choices.label", labels)
     if len(found) != len(names):
         raise bad_row(row, f"`choices` has {len(found)} texts and {len(names)} labels")
+    if len(set(names)) < len(names):
+        raise bad_row(row, f"a label of `choices` occurs twice: {', '.join(names)}")
     return found, list(names)
 
 

@@ -33,7 +33,11 @@ from lazarus_tokenkit.samples import PlacedRow
 
 FINAL = "final-number"
 """The scorer of this package."""
-NUMBER = re.compile(r"-?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
+NUMBER = re.compile(
+    r"(?:(?<![\w.)])[-\u2212])?[$\u20ac\u00a3]?"  # the minus of 10-5 is no sign
+    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\d.])\.\d+)(?:/\d+)?"
+)
+_PLAIN = str.maketrans({"\u2212": "-", **dict.fromkeys(",$\u20ac\u00a3")})
 MAX_DIGITS = 100
 """Longer numbers are no answers."""
 SCORERS = PluginGroup(
@@ -205,7 +209,7 @@ def verdicts(scorer: Any, name: str, answers: Sequence[ScoredAnswer]) -> list[fl
 
 
 def _number(text: str) -> Fraction | None:
-    plain = text.replace(",", "").replace("$", "")
+    plain = text.translate(_PLAIN)
     if len(plain) > MAX_DIGITS:
         return None
     try:
@@ -221,7 +225,9 @@ def _number(text: str) -> Fraction | None:
 def _problem(row: PlacedRow, name: str) -> Problem:
     question = text_of(row, "question")
     given = row.members.get("answer")
-    worked = str(given) if type(given) in (int, float) else text_of(row, "answer")
+    if type(given) in (int, float):
+        return Problem(name, row, question, str(given), Fraction(str(given)))
+    worked = text_of(row, "answer")
     answer = final_number(worked)
     if answer is None:
         raise bad_row(row, "`answer` has no number; end it with `#### NUMBER`")
