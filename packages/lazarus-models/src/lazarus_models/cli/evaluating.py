@@ -236,7 +236,7 @@ def _checked_outputs(
     from lazarus_models.evaluation.thresholds import load_thresholds
 
     inputs = inputs if fail_below is None else [*inputs, fail_below]
-    if output is not None and output == items:
+    if output is not None and items is not None and output.resolve() == items.resolve():
         raise EvaluationError("--output and --items name the same file; give two", "LM-E501")
     if output is not None:
         check_output(output, REPORT, inputs=inputs, force=force)
