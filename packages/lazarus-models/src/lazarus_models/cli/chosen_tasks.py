@@ -49,7 +49,6 @@ with_tasks = shared_options("chosen", _chosen)
 def settings_of(chosen: Chosen) -> "list[TaskSettings]":
     """The settings of the chosen tasks; `--limit` and `--seed` replace those of the file."""
     from lazarus_models.errors import EvaluationError
-    from lazarus_models.evaluation import task_settings
 
     over = {"limit": chosen.limit, "seed": chosen.seed}
     given = {name: value for name, value in over.items() if value is not None}
@@ -58,13 +57,29 @@ def settings_of(chosen: Chosen) -> "list[TaskSettings]":
         kind, equals, path = text.partition("=")
         if not (equals and kind and path):
             raise EvaluationError(f"--task {text[:80]!r}: give KIND=PATH, as -t choice=arc.jsonl", "LM-E501")
-        found.append(task_settings({"kind": kind, "data": path, **given}, f"--task {text[:80]}"))
+        found.append(_of_option(kind, {"kind": kind, "data": path, **given}, f"--task {text[:80]}"))
     if not found:
         raise EvaluationError(
             "there is no task to evaluate; give --task KIND=PATH or --tasks FILE. `lazarus eval tasks` lists the kinds",
             "LM-E503",
         )
     return found
+
+
+def _of_option(kind: str, members: Mapping[str, Any], place: str) -> "TaskSettings":
+    """The settings of `--task KIND=PATH`; a kind that needs more than a path is refused with the way to give it."""
+    from lazarus_models.errors import EvaluationError
+    from lazarus_models.evaluation import load_task, task_kinds, task_settings
+
+    if kind in task_kinds():
+        fields = load_task(kind).settings.model_fields
+        needed = [f"`{name}`" for name, field in fields.items() if field.is_required() and name not in members]
+        if needed:
+            raise EvaluationError(
+                f"{place}: {kind} needs {' and '.join(needed)} as well; write a table [[task]] into a file and give --tasks FILE",
+                "LM-E501",
+            )
+    return task_settings(members, place)
 
 
 def _of_file(path: Path, given: Mapping[str, Any]) -> "list[TaskSettings]":
