@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from lazarus_cli.operations.errors import OperationError
 from lazarus_cli.operations.remote import STEPS, RemoteRecipe, check_remote, remote_commands
+from lazarus_cli.recipes.recipe import SHIPPED
 
-RECIPE = Path(__file__).parents[3] / "pyproject.toml"
-"""Any TOML file."""
+RECIPE = SHIPPED / "quick.toml"
+TEXT = "[corpus]\n"
+"""A recipe, as far as this machine reads it."""
 STAND_IN = """#!/bin/sh
 # As ssh: runs the last word by a shell in the home folder of the "remote" machine.
 echo "ssh $*" >> "$HOME_THERE/../calls"
@@ -56,7 +58,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME_THERE", str(tmp_path / "home there"))
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.chdir(tmp_path / "here")
-    (tmp_path / "here/my recipe.toml").write_text("stages = []\n")
+    (tmp_path / "here/my recipe.toml").write_text(TEXT)
     (tmp_path / "here/rows of mine.jsonl").write_text("{}\n")
     return tmp_path
 
@@ -84,7 +86,7 @@ def test_the_printed_commands_are_those_that_a_shell_can_run(machine: Path, laza
             subprocess.run(["sh", "-c", line], check=True, capture_output=True)
     assert (machine / "home there/a folder/it's/rows of mine.jsonl").is_file()
     assert (machine / "home there/a folder/it's/lazarus.log").read_text() == "trained\n"
-    assert (machine / "here/my recipe/done.toml").read_text() == "stages = []\n"
+    assert (machine / "here/my recipe/done.toml").read_text() == TEXT
 
 
 def test_yes_sets_up_and_starts_and_each_step_runs_alone(machine: Path, lazarus):
@@ -127,6 +129,15 @@ def test_what_could_become_an_option_or_another_command_is_refused(machine: Path
     host = () if option[0] == "--host" else ("--host", "gpu1")
     code, out, err = lazarus("remote", "my recipe.toml", *host, *option)
     assert code == 2 and out == "" and not (machine / "calls").exists(), err
+
+
+def test_settings_of_a_training_are_no_recipe(machine: Path, lazarus):
+    text = 'model = "m"\ndata = "d.jsonl"\n[optimizer]\nlearning_rate = 1e-3\n'
+    (machine / "here/train.toml").write_text(text)
+    code, out, err = lazarus("remote", "train.toml", "--host", "gpu1", "--yes")
+    assert code == 2 and out == "" and "train.toml has no stages" in err and not (machine / "calls").exists()
+    (machine / "here/train.toml").write_text(text + '[mine]\ntype = "of-a-package-there"\n')
+    assert lazarus("remote", "train.toml", "--host", "gpu1")[0] == 0
 
 
 @given(st.text("ab $`'\"\\;&|*<>é-", min_size=1, max_size=12), st.sampled_from(STEPS))

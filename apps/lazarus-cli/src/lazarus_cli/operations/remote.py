@@ -10,9 +10,9 @@ import shlex
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -136,6 +136,10 @@ def check_remote(asked: RemoteRecipe) -> RemoteRecipe:
         raise OperationError(f"{asked.recipe} is no TOML file: {error}; give the recipe", "LC-E290") from error
     if not content:
         raise OperationError(f"{asked.recipe} is empty: give the recipe", "LC-E290")
+    if not _has_stages(content):
+        raise OperationError(
+            f"{asked.recipe} has no stages, such as [corpus] or [pretrain]: give a recipe of `lazarus run`", "LC-E290"
+        )
     if not _HOST.fullmatch(asked.host):
         raise OperationError(
             f"host {asked.host[:80]!r} is not HOST or USER@HOST: set other things in ~/.ssh/config", "LC-E290"
@@ -148,6 +152,13 @@ def check_remote(asked: RemoteRecipe) -> RemoteRecipe:
     if not _NAME.fullmatch(asked.session):
         raise OperationError(f"session {asked.session[:80]!r}: use letters, digits, `_` and `-`", "LC-E290")
     return asked
+
+
+def _has_stages(content: Mapping[str, Any]) -> bool:
+    """Whether a TOML file has a table that can be a stage; the packages of its types may be installed there alone."""
+    from lazarus_cli.recipes.registry import is_type
+
+    return any(isinstance(table, dict) and ("type" in table or is_type(name)) for name, table in content.items())
 
 
 def remote_commands(asked: RemoteRecipe, step: Step) -> list[list[str]]:
