@@ -351,6 +351,15 @@ def test_the_commands(copied):
     assert not (copied / "new").exists()
     again = commands.run([*LAZARUS, "run", "recipe.toml", "-o", "out", "--json"], cwd=copied)
     assert [each["done"] for each in json.loads(again.stdout)["stages"]] == ["unchanged"] * len(STAGES)
+    for words, problem in {
+        "--until nope": "--until nope: no such stage",
+        "--from nope --dry-run": "--from nope: no such stage",
+        "--force nope": "--force nope: no such stage",
+        "--from sft --until plan": "--until plan does not need --from sft",
+        "--force sft --until plan": "--force sft: the stage is not among those that run",
+    }.items():
+        wrong = commands.run([*LAZARUS, "run", "recipe.toml", "-o", "out", *words.split()], cwd=copied)
+        assert wrong.returncode == 2 and problem in wrong.stderr
     lock = [*LAZARUS, "lock", "recipe.toml", "-o", "out"]
     assert commands.run([*lock, "--check"], cwd=copied).stdout == "out/lazarus.lock: 11 stages agree\n"
     drifted = commands.run([*lock, "--check", "--set", "sft.max_steps=3"], cwd=copied)

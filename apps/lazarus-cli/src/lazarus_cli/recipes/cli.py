@@ -80,6 +80,7 @@ def run(
     """
     from lazarus_cli.recipes.folder import RecipeFolder
     from lazarus_cli.recipes.runner import plan_recipe, run_recipe
+    from lazarus_core.errors import reworded
     from lazarus_train.errors import TimeIsUp
 
     if print_config and (as_json or dry_run):
@@ -97,16 +98,17 @@ def run(
         return
     folder = RecipeFolder(output or Path(Path(recipe).stem))
     limits: dict[str, Any] = {"until": until, "begin": begin, "force": tuple(force or ())}
-    if dry_run:
-        outcomes = plan_recipe(found, folder, **limits)
-    else:
-        try:
-            with _showing(found, folder, limits, box) as shown:
-                outcomes = run_recipe(found, folder, locked=locked, progress=shown, **limits)
-        except TimeIsUp as ended:
-            say(ended.message.replace("`run_for`", "--for").replace("`stop_at`", "--stop-at"))
-            _show(plan_recipe(found, folder, **limits), folder.path, found, as_json=as_json, is_done=False)
-            return
+    try:
+        with reworded(_name_options):
+            if dry_run:
+                outcomes = plan_recipe(found, folder, **limits)
+            else:
+                with _showing(found, folder, limits, box) as shown:
+                    outcomes = run_recipe(found, folder, locked=locked, progress=shown, **limits)
+    except TimeIsUp as ended:
+        say(ended.message)
+        _show(plan_recipe(found, folder, **limits), folder.path, found, as_json=as_json, is_done=False)
+        return
     _show(outcomes, folder.path, found, as_json=as_json, is_done=not dry_run)
 
 
@@ -147,6 +149,14 @@ def lock(
         content = make_whole_lock(session)
         write_lock(place, content)
     show(json.dumps({"lock": str(place.lock), "stages": len(content["stages"])}) if as_json else str(place.lock))
+
+
+def _name_options(words: str) -> str:
+    """Replaces parameters in backquotes by the options of `lazarus run`."""
+    options = {"until": "--until", "begin": "--from", "force": "--force", "run_for": "--for", "stop_at": "--stop-at"}
+    for name, option in options.items():
+        words = words.replace(f"`{name}`", option)
+    return words
 
 
 def _load(recipe: str, sets: list[str] | None, profile: str | None) -> "Recipe":

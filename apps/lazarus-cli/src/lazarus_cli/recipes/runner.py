@@ -211,15 +211,17 @@ def wanted_stages(recipe: Recipe, until: str | None, begin: str | None, force: C
     """
     names = {each.name for each in recipe.stages}
     if until is not None:
-        names &= recipe.upstream(recipe.stage(until, "until").name)
+        names &= recipe.upstream(recipe.stage(until, "`until`").name)
     if begin is not None:
-        start = recipe.stage(begin, "from").name
+        start = recipe.stage(begin, "`begin`").name
         names = {name for name in names if start in recipe.upstream(name)}
         if not names:
-            raise RecipeError(f"until {until} does not need {begin}: give stages that follow each other", "LC-E214")
+            raise RecipeError(
+                f"`until` {until} does not need `begin` {begin}: give stages that follow each other", "LC-E214"
+            )
     for name in force:
-        if recipe.stage(name, "force").name not in names:
-            raise RecipeError(f"force {name}: the stage is not among those that run: give other limits", "LC-E214")
+        if recipe.stage(name, "`force`").name not in names:
+            raise RecipeError(f"`force` {name}: the stage is not among those that run: give other limits", "LC-E214")
     return names
 
 
