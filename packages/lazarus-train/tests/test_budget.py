@@ -202,6 +202,8 @@ def test_the_command_prints_what_was_computed(setup):
     words = plan_budget("--preset", "micro", "--tokens", "200M", "-b", 16384, "--measured", 5200)
     assert words.stdout.splitlines()[0] == "model       preset micro: 9,438,336 parameters"
     assert "12,208 of 16,384 tokens, in rows of 512" in words.stdout
+    words = plan_budget("--preset", "micro", "--tokens", "1M", "-b", 1000, "--row-len", 512, "--measured", 5200)
+    assert "1,954 of 512 tokens, in rows of 512" in words.stdout, "a step has whole rows"
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,8 @@ def _length(
     row_len = row_len or min(512, budget)
     if row_len > budget:
         raise typer.BadParameter(f"--row-len {row_len} is above -b {budget}: a step has at least one row")
-    return Length.of(max(1, wanted), budget, own), row_len
+    whole_rows = budget // row_len * row_len
+    return Length.of(max(1, wanted), whole_rows, own), row_len
 
 
 def _speed(

@@ -280,7 +280,8 @@ def length_of_plan(path: Path, data_tokens: int | None) -> tuple[Length, int]:
     tokens = int((plan.end - plan.start).sum())
     epochs = plan.metadata.config.epochs
     own = data_tokens if data_tokens is not None else max(1, round(tokens / epochs))
-    return Length(tokens, plan.metadata.config.token_budget, len(plan), own), plan.row_len
+    whole_rows = plan.metadata.config.token_budget // plan.row_len * plan.row_len
+    return Length(tokens, whole_rows, len(plan), own), plan.row_len
 
 
 def read_count(text: str, name: str) -> int:
