@@ -95,6 +95,16 @@ def test_the_same_run_again_replaces_its_files_by_equal_ones(stories, report, fo
     assert [(folder / name).read_bytes() for name in names] == before
 
 
+@pytest.mark.parametrize(
+    ("metric", "grades"), [("acc", "{ fair = 0.3, good = 0.9 }"), ("perplexity", "{ B = 30, A = 5 }")]
+)
+def test_grades_from_the_worst_to_the_best_are_refused(report, folder, tmp_path, metric, grades):
+    path = tmp_path / "grades.toml"
+    path.write_text(f'[[threshold]]\nmetric = "{metric}"\ngrades = {grades}\n')
+    error = refused("report", folder / "one.json", "--thresholds", path)
+    assert error.code == "LM-E508" and f"{path}: `grades` of `{metric}` go from the worst to the best" in error.message
+
+
 def test_thresholds_decide_the_exit_code_and_the_grades(stories, report, folder):
     passes = ask(
         "report",

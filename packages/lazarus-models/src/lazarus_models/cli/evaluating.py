@@ -170,7 +170,8 @@ def report_runs(
     grades = None if thresholds is None else load_thresholds(thresholds)
     limits = None if fail_below is None else load_thresholds(fail_below)
     runs = named_runs(reports, [load_report(path) for path in reports])
-    text = _table(runs, form, grades)
+    with reworded(lambda words: f"{thresholds}: {words}"):  # of grades: the reports were read above
+        text = _table(runs, form, grades)
     if output is None:
         show(text)
     else:

@@ -64,9 +64,19 @@ class Threshold(BaseModel, frozen=True):
         return (self.at_least is None or low >= self.at_least) and (self.at_most is None or high <= self.at_most)
 
     def grade(self, score: Score) -> str | None:
-        """The best grade that a score reaches; None for none."""
+        """The best grade that a score reaches; None for none.
+
+        Raises:
+            EvaluationError: The grades go from the worst to the best.
+        """
         low, high = self._ends(score)
         is_rising = score.better == "lower"  # of a loss, the best grade has the smallest limit
+        limits = list(self.grades.values())
+        if score.better != "neither" and len(limits) > 1 and (limits[0] < limits[-1]) != is_rising:
+            raise EvaluationError(
+                f"`grades` of `{self.metric}` go from the worst to the best, for a {score.better} value is better: turn their order",
+                UNUSABLE,
+            )
         reached = (name for name, limit in self.grades.items() if (high <= limit if is_rising else low >= limit))
         return next(reached, None)
 
