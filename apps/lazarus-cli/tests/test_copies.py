@@ -298,6 +298,9 @@ def test_push_replaces_nothing_else_and_pull_refuses_a_changed_copy(run: Path, l
     for place in ("s3://a/b", "hf://a", "file://host/x", "https://ann:secret@host/x"):
         code, _, err = lazarus("pull", place, "-o", "again")
         assert code == 2 and "LC-E278" in err and "secret" not in err
+    code, _, err = lazarus("push", "run", "hf:ann/tiny")  # a data set would be named so
+    assert code == 2 and "give hf://OWNER/NAME for the hub" in err and not Path("hf:ann").exists()
+    assert lazarus("push", "run", "./hf:ann")[0] == 0 and Path("hf:ann").is_dir()
 
 
 @pytest.mark.parametrize("what", ["plan", "model"])

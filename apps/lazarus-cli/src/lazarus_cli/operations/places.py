@@ -38,6 +38,11 @@ def read_place(text: str) -> Path | HubPlace:
     if match := _HUB.fullmatch(text):
         return HubPlace(match["repo"], match["revision"])
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    if scheme is None and text.startswith("hf:"):  # the form of data sets, which would be a folder of this name
+        raise OperationError(
+            f"{text[:100]!r} is no place for copies: give hf://OWNER/NAME for the hub, or ./{text[:100]} for a folder",
+            "LC-E278",
+        )
     if scheme is None:
         return Path(text)
     parts = urlsplit(text)
