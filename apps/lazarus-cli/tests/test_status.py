@@ -31,6 +31,8 @@ def test_every_artifact_of_a_folder_is_listed_with_its_progress(world: Path, laz
     assert run["bytes"] == sum(
         path.stat().st_size for path in (world / "run").rglob("*") if path.is_file() and not path.is_symlink()
     )
+    (world / "link").symlink_to("run")
+    assert of_kind(lazarus("status", "link", "--json")[1], "run")[0]["bytes"] == run["bytes"]
 
 
 @pytest.mark.slow

@@ -147,12 +147,13 @@ def _describe(path: Path, kind: str) -> Described:
     from lazarus_cli.operations.contents import describe_content
     from lazarus_train.run_dir import run_progress, run_record, tree_bytes
 
+    size = tree_bytes(path.resolve())  # the folder that was given may be a link
     if kind != RUN:
         content, problem = describe_content(path, kind)
-        return Described(kind, path, tree_bytes(path), problem, content)
+        return Described(kind, path, size, problem, content)
     run = run_progress(path)
     resume = resume_command(path, run_record(path)) if run.stage == "stopped" else None
-    return Described(kind, path, tree_bytes(path), run.damage, run=run, resume=resume)
+    return Described(kind, path, size, run.damage, run=run, resume=resume)
 
 
 def _show(folder: Path, found: Sequence[Described]) -> None:
