@@ -10,6 +10,7 @@ import huggingface_hub.constants
 import pytest
 from typer.testing import CliRunner
 
+from lazarus_core import command_names
 from lazarus_core.errors import LazarusError
 from lazarus_models.cli.app import app
 from lazarus_models.errors import ConfigError
@@ -58,15 +59,16 @@ def test_offline_a_name_says_what_would_be_fetched(tmp_path, monkeypatch):
     assert (hit.value.code, "\n" in hit.value.message) == ("LM-E107", False)
 
 
-def test_examples_lists_models_with_commands_by_family():
+def test_examples_lists_models_with_commands_by_family(monkeypatch):
     shown = invoke("examples", "granite", "--list")
     assert shown.exit_code == 0
     lines = shown.stdout.splitlines()
     assert [line for line in lines if not line.startswith(" ")] == list(GROUPS["granite"])
     assert any(line.endswith('lazarus infer -m granite-3.1-2b -p "What is the capital of France?"') for line in lines)
     assert "starcoder2-3b" not in shown.stdout
+    monkeypatch.setattr(command_names, "_script", "lazarus-models")
     everything = invoke("examples").stdout
-    assert all(f"infer -m {name} -p " in everything for name in PUBLISHED)
+    assert all(f"lazarus-models infer -m {name} -p " in everything for name in PUBLISHED)
     code = json.loads(invoke("examples", "starcoder2", "--json").stdout)
     assert code["starcoder2-7b"] == {"repository": "bigcode/starcoder2-7b", "family": "starcoder2"}
 

@@ -298,6 +298,13 @@ def test_verify_materialise_diff_and_audit_answer_in_every_format(
     assert command("diff", repo.plan, repo.lock, "--format", output_format)[0] == 0
 
 
+@pytest.mark.parametrize("output_format", ["text", "markdown", "json", "github", "sarif"])
+def test_findings_name_commands_as_they_can_be_called(repo: Any, command, output_format: str):
+    repo.lengths.write_bytes(repo.lengths.read_bytes().replace(b'"length":6,', b'"length":7,'))
+    code, out, _ = command("ci", "-k", repo.lock, "--format", output_format)
+    assert code == 1 and "lazarus-plan lock --update" in out and "lazarus data batchplan" not in out
+
+
 def test_the_action_and_the_hooks_call_commands_that_exist(command):
     hooks = yaml.safe_load((PACKAGE / ".pre-commit-hooks.yaml").read_text("utf-8"))
     action = yaml.safe_load((PACKAGE / "action.yml").read_text("utf-8"))

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from html_pages import ATTACKS, Read
+from lazarus_core import command_names
 from lazarus_train import OptimizerSettings, train
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.report import as_json, report_runs
@@ -95,8 +96,10 @@ def test_of_a_long_run_the_steps_that_stand_out_are_carried(runs, monkeypatch):
     from lazarus_train.run_dir import report as run_report
 
     monkeypatch.setattr(run_report, "MAX_TEXT", 600 * 20)
-    content = rows_block(report_runs([runs.folder / "slow"]), 0)
-    assert 0 < len(content["steps"]) < 6
+    monkeypatch.setattr(command_names, "_script", "lazarus-train")
+    page = report_runs([runs.folder / "slow"])
+    assert 0 < len(rows_block(page, 0)["steps"]) < 6
+    assert "<code>lazarus-plan explain -p " in page
 
 
 def test_a_page_says_why_it_has_no_rows(runs, tmp_path):

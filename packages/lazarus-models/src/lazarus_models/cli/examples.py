@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lazarus_core.cli_app import App
+from lazarus_core.command_names import as_called
 from lazarus_core.console import run, say, show, show_line
 from lazarus_models.cli.options import AsJson
 
@@ -128,9 +129,8 @@ def _list(group: tuple[str, ...]) -> None:
         show_line(family)
         for name, model in models.items():
             if model.family == family:
-                show_line(
-                    f"  {name:<{width}}  {model.repository:<{wide}}  lazarus infer -m {name} -p {_quoted(family)}"
-                )
+                command = as_called(f"lazarus infer -m {name} -p {_quoted(family)}")
+                show_line(f"  {name:<{width}}  {model.repository:<{wide}}  {command}")
 
 
 def _quoted(family: str) -> str:

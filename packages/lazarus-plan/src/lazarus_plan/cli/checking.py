@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from lazarus_core.command_names import as_called
 from lazarus_core.commands import Force, shared_options
 from lazarus_core.console import say, show, show_line, warn
 from lazarus_plan.cli.option_names import finding_with_options, name_options
@@ -146,7 +147,7 @@ def verify(
             sample=sample,
             recipe=recipe,
         ):
-            lines.append(name_options(line))
+            lines.append(as_called(name_options(line)))
             if chosen == "text":
                 show_line(lines[-1])
     if chosen == "json":

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from lazarus_core.command_names import as_called
 from lazarus_core.errors import reworded
 from lazarus_plan.command_names import name_commands
 
@@ -46,8 +47,8 @@ def name_options(text: str) -> str:
 
 
 def finding_with_options(finding: "Finding") -> "Finding":
-    """The same finding with commands and options in its message."""
-    return replace(finding, message=name_options(finding.message))
+    """The same finding with options in its message, and with commands as they can be called."""
+    return replace(finding, message=as_called(name_options(finding.message)))
 
 
 def errors_with_options() -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ import typer
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
 from lazarus_core.reasons import plain_reason
-from lazarus_plan.cli.option_names import errors_with_options, name_options
+from lazarus_plan.cli.option_names import errors_with_options, finding_with_options, name_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -63,9 +63,10 @@ def reported(output_format: str, plan: Path) -> "Generator[None]":
         with errors_with_options():
             yield
     except LazarusError as error:
-        show_findings(output_format, plan, [Finding(error.code, error.message)])
+        found = finding_with_options(Finding(error.code, error.message))
+        show_findings(output_format, plan, [found])
         if output_format == "json":
-            finding = {"code": error.code, "message": error.message}
+            finding = {"code": found.code, "message": found.message}
             show(json.dumps({"plan": str(plan), "ok": False, "findings": [finding]}, indent=2))
         raise
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from lazarus_core.codes import Code
+from lazarus_core.command_names import as_called
 from lazarus_core.printable import printable_line
 from lazarus_plan.codes import CODES
 from lazarus_plan.findings import Finding
@@ -97,11 +98,12 @@ def as_sarif(plan: Path, findings: Sequence[Finding], is_strict: bool = False) -
 
 def _rule(code: str) -> "JSON":
     rule = CODES.get(code, UNKNOWN)
+    way_out = as_called(rule.way_out)
     return {
         "id": code,
         "shortDescription": {"text": rule.meaning},
-        "fullDescription": {"text": f"{rule.meaning}. {rule.way_out}"},
-        "help": {"text": rule.way_out},
+        "fullDescription": {"text": f"{rule.meaning}. {way_out}"},
+        "help": {"text": way_out},
         "defaultConfiguration": {"level": "error" if code.startswith("LP-E") else "warning"},
     }
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lazarus_core.command_names import as_called
 from lazarus_core.errors import LazarusError
 from lazarus_core.html import (
     Curve,
@@ -267,7 +268,9 @@ def _rows(run: RunRecord, number: int, name: str) -> str:
     shown = [each for each in steps if all(sample in texts for sample in each.samples)]
     content = {"steps": [each._asdict() for each in shown], "texts": texts}
     is_all = len(shown) == len(steps)
-    command = f"lazarus data batchplan explain -p {shlex.quote(str(*run.places('batch_plan')))} --step N"
+    command = (
+        as_called("lazarus data batchplan explain") + f" -p {shlex.quote(str(*run.places('batch_plan')))} --step N"
+    )
     text = (
         "Steps are sorted by how far their loss is above the median of their neighbours. "
         + ("" if is_all else f"The first {len(shown)} are listed. For other steps: ")
