@@ -333,6 +333,18 @@ def test_the_action_and_the_hooks_call_commands_that_exist(command):
 # Locks one can live with
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["stats -p", "explain --step 0 -p", "shard --world 2 --rank 0 -p", "prove --step 0 -p", "attest -p"],
+)
+def test_a_command_that_needs_steps_names_the_way_from_a_lock_to_its_plan(repo: Any, command, words: str):
+    code, _, err = command(*words.split(), repo.lock)
+    assert (code, err) == (
+        1,
+        f"error: {repo.lock} is a lock, which has no steps: make its plan with `lazarus-plan materialise` [LP-E151]\n",
+    )
+
+
 def test_validate_info_and_verify_read_a_lock(repo: Any, command):
     assert command("validate", "-p", repo.lock, "--strict")[0] == 0
     assert "lock of" in command("info", "-p", repo.lock)[1]

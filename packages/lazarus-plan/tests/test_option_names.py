@@ -53,9 +53,7 @@ def test_a_conflict_names_the_whole_command(folder: str):
 
 
 def test_every_command_and_option_exists():
-    names = (
-        "align bucket_edges epochs force oversize rebuild repeats row_len seed token_budget window zero_length recipe"
-    )
+    names = "align bucket_edges epochs force oversize rebuild repeats row_len seed steps token_budget window zero_length recipe"
     options = {name_options(f"`{name}`") for name in names.split()}
     commands = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue] (a group)
     made = [

@@ -25,6 +25,7 @@ _FIELDS = {
     "repeats": "--repeats",
     "row_len": "--row-len",
     "seed": "--seed",
+    "steps": "--step",
     "token_budget": "--token-budget",
     "window": "--window",
     "world_size": "--world",

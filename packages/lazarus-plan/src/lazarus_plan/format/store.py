@@ -299,11 +299,15 @@ def read_blocks(path: Path) -> Iterator[bytes]:
     """Iterate over `plan.jsonl` in blocks of whole lines.
 
     Raises:
-        CorruptPlan: The file is missing.
+        CorruptPlan: The file is missing, or the folder is a lock.
     """
     try:
         stream = open_file(path / PLAN)
     except FileNotFoundError:
+        if is_lock(path):
+            raise CorruptPlan(
+                f"{path} is a lock, which has no steps: make its plan with `materialise`", "LP-E151"
+            ) from None
         raise CorruptPlan(f"{path / PLAN} is missing: the plan is not whole", "LP-E151") from None
     with stream:
         yield from read_whole_lines(stream, path / PLAN, BLOCK_BYTES)
