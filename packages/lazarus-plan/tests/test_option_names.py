@@ -11,9 +11,11 @@ from typer.main import get_command
 
 import lazarus_plan
 from lazarus_core.cli_app import command_of, deferred_of
+from lazarus_core.errors import LazarusError
 from lazarus_plan.cli.app import app
-from lazarus_plan.cli.option_names import name_options
+from lazarus_plan.cli.option_names import errors_with_options, name_options
 from lazarus_plan.git_damage import data_conflict, lock_conflict, plan_conflict
+from lazarus_plan.lengths.sidecar import read_lengths
 
 SOURCE = Path(lazarus_plan.__file__).parent
 COMMAND = re.compile(r"\blazarus(?:-plan|-tokenkit)? (?!reads)[a-z]|(?<!checkout )--[a-z]")
@@ -73,6 +75,13 @@ def test_every_command_and_option_exists():
         words = name_options(f"`{function}`").strip("`").split()
         assert words != [function]
         assert set(words) & set(commands), words
+
+
+def test_members_of_a_file_keep_their_names(tmp_path: Path):
+    lengths = tmp_path / "lengths.jsonl"
+    lengths.write_text('{"id":"a","seed":1,"epochs":2}\n')
+    with pytest.raises(LazarusError, match="found `id`, `seed`, `epochs`"), errors_with_options():
+        read_lengths(lengths)
 
 
 @given(st.text())

@@ -1,11 +1,16 @@
 """Errors of the library name fields; the command line names options."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import lazarus_train
+from lazarus_core.errors import LazarusError
+from lazarus_tokenkit import FieldNames, read_samples
+from lazarus_train.cli.app import app
 from lazarus_train.cli.option_names import errors_with_options, name_options
 from lazarus_train.errors import SetupError
 
@@ -44,6 +49,33 @@ def test_an_error_keeps_its_class_and_code():
     with pytest.raises(SetupError, match=r"^give another --output$") as caught, errors_with_options():
         raise SetupError("give another `output`", "LR-E106")
     assert (caught.value.code, caught.value.message) == ("LR-E106", "give another --output")
+
+
+@pytest.mark.parametrize("column", ["output", "model", "seed", "epochs", "template"])
+def test_columns_of_data_keep_their_names(column, tmp_path):
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"input": "2 + 2?", column: 4}) + "\n")
+    with pytest.raises(LazarusError) as caught, errors_with_options():
+        next(read_samples(data))
+    assert f"`{column}`" in caught.value.message.partition(" among ")[2]
+    with pytest.raises(LazarusError) as caught, errors_with_options():
+        next(read_samples(data, FieldNames(prompt="input", completion=column)))
+    assert f"`{column}` is a number" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [
+        ("sft", " (the options are --prompt-field, --completion-field, --messages-field, --text-field)"),
+        ("pretrain", " (the option is --text-field)"),
+        ("dpo", "`completion`: answer"),
+    ],
+)
+def test_an_error_that_asks_for_names_of_columns_ends_with_the_options(setup, command, end):
+    setup.data.write_text('{"input": "2 + 2?", "output": "4"}\n')
+    words = [command, "--model", setup.model, "--data", setup.data, "--build-plan", "-o", setup.folder / "run"]
+    error = CliRunner().invoke(app, [*map(str, words)]).exception
+    assert isinstance(error, LazarusError) and error.code == "LT-E310" and error.message.endswith(end)
 
 
 def test_the_library_names_no_option():

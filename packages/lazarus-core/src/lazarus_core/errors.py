@@ -45,16 +45,18 @@ class OutputTaken(LazarusError):
 
 
 @contextmanager
-def reworded(reword: Callable[[str], str]) -> Generator[None]:
+def reworded(reword: Callable[[str], str], *, keeps: tuple[str, ...] = ()) -> Generator[None]:
     """Context manager: errors leave it with another message; class and code stay.
 
     Args:
         reword: Message to message, such as fields to options of a command line.
+        keeps: Codes, or their beginnings, whose messages stay as they are: they name members of a user's file.
     """
     try:
         yield
     except LazarusError as error:
-        error.args = (reword(error.message),)
+        if not error.code.startswith(keeps):
+            error.args = (reword(error.message),)
         raise
 
 

@@ -35,6 +35,8 @@ _FIELDS = {
 }
 """Option of each field and parameter."""
 
+OF_A_FILE = "LP-E003"
+"""Code of errors that name members of a user's file, which can have the names of fields."""
 _WORD = re.compile(r"`([a-z]\w*)`")
 
 
@@ -54,7 +56,7 @@ def finding_with_options(finding: "Finding") -> "Finding":
 
 def errors_with_options() -> AbstractContextManager[None]:
     """Context manager: errors of the library leave it with commands and options; class and code stay."""
-    return reworded(name_options)
+    return reworded(name_options, keeps=(OF_A_FILE,))
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

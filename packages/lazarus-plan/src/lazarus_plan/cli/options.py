@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lazarus_core.command_names import as_called
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
 from lazarus_core.reasons import plain_reason
-from lazarus_plan.cli.option_names import errors_with_options, finding_with_options, name_options
+from lazarus_plan.cli.option_names import errors_with_options, name_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -63,7 +64,7 @@ def reported(output_format: str, plan: Path) -> "Generator[None]":
         with errors_with_options():
             yield
     except LazarusError as error:
-        found = finding_with_options(Finding(error.code, error.message))
+        found = Finding(error.code, as_called(error.message))
         show_findings(output_format, plan, [found])
         if output_format == "json":
             finding = {"code": found.code, "message": found.message}

@@ -5,15 +5,15 @@ command line's part: names that differ, short names, and lists in one value.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lazarus_core.errors import reworded
+from lazarus_core.errors import LazarusError, reworded
 from lazarus_core.reasons import plain_reason
 from lazarus_core.settings import Key, Option
 from lazarus_plan.command_names import name_commands
@@ -35,6 +35,9 @@ _SPELLED = {
 }
 """Settings whose option has another name."""
 _SHORT = {"output": "-o", "token_budget": "-b", "epochs": "-e", "tokenizer": "-t"}
+_OF_FILES = ("LT-", "LG-", "LM-E103", "LP-E003")
+"""Codes, or their beginnings, of errors that name columns of data and members of files, such as `output` or `seed`."""
+_ASK_FOR_FIELDS = ("LT-E301", "LT-E310", "LT-E317")
 _TABLES = ("objective", "optimizer", "lora", "early_stop", "build_plan", "init_model")
 _HEADINGS = {
     "Model": ("model", "init_model", "freeze"),
@@ -302,9 +305,21 @@ def name_options(text: str) -> str:
     return name_commands(re.sub(r"`([a-z][\w.]*)(?:=([^`]*))?`", option, text))
 
 
-def errors_with_options() -> AbstractContextManager[None]:
-    """Context manager: errors of the library leave it with options in place of fields; class and code stay."""
-    return reworded(name_options)
+@contextmanager
+def errors_with_options(fields: Sequence[str] = ()) -> Generator[None]:
+    """Context manager: errors of the library leave it with options in place of fields; class and code stay.
+
+    Args:
+        fields: Options of the command that name fields of rows; an error that asks for such names ends with them.
+    """
+    try:
+        with reworded(name_options, keeps=_OF_FILES):
+            yield
+    except LazarusError as error:
+        if fields and error.code in _ASK_FOR_FIELDS:
+            words = "option is" if len(fields) == 1 else "options are"
+            error.args = (f"{error.message} (the {words} {', '.join(fields)})",)
+        raise
 
 
 def _place(location: tuple[int | str, ...]) -> str:

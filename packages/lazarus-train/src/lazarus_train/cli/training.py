@@ -61,11 +61,11 @@ def _function(command: Command) -> Any:
 
 def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
     from lazarus_core.settings import SettingsCommand
-    from lazarus_train.cli.option_names import errors_with_options, refusal
+    from lazarus_train.cli.option_names import errors_with_options, option_of_key, refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
     def begin(settings: RunSettings, *, as_json: bool) -> None:
-        with errors_with_options():
+        with errors_with_options([option_of_key((name,)) for name in command.fields if name != "label_field"]):
             start(settings, as_json=as_json)
 
     return SettingsCommand(
