@@ -88,6 +88,15 @@ def test_a_wrong_config_names_file_key_and_value(change, words):
     assert words in failure.value.message
 
 
+def test_the_folder_of_a_run_names_its_model(tmp_path):
+    (tmp_path / "final").mkdir()
+    (tmp_path / "config.json").write_text('{"record_version": 1}')
+    (tmp_path / "final/config.json").write_text(json.dumps(SMALL))
+    with pytest.raises(ConfigError, match=r"the folder of a run, not a model: give .*/final$") as failure:
+        read_config(tmp_path)
+    assert failure.value.code == "LM-E102"
+
+
 def test_a_missing_key_is_named():
     with pytest.raises(ConfigError, match="intermediate_size: is missing"):
         canonical({key: value for key, value in SMALL.items() if key != "intermediate_size"}, "config.json")

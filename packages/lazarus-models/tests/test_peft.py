@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
 
-from lazarus_models import LoraConfig, apply_lora, load, load_adapter, merge_lora, save_adapter
+from lazarus_models import LoraConfig, apply_lora, load, load_adapter, merge_lora, save, save_adapter
 from lazarus_models.adapters import AdapterSet
 from lazarus_models.adapters.base_digest import base_digest
 from lazarus_models.backend import mx
+from lazarus_models.cli.app import app
 from lazarus_models.errors import AdapterError
 from lazarus_models.tensor_files import read_metadata
 from lazarus_models.trees import set_weights, weights
@@ -119,6 +121,18 @@ def test_an_adapter_is_refused_on_another_base(adapter: Path, tiny_directory: Pa
     with pytest.raises(AdapterError, match="another base model"):
         AdapterSet(model).add("a", adapter)
     load_adapter(model, adapter, any_base=True)
+
+
+@pytest.mark.parametrize(
+    "command", ["infer --max-tokens 1 -p x --raw", "convert -o made", "eval run --task perplexity=x.txt"]
+)
+def test_a_command_names_the_option_for_another_base(adapter: Path, tiny_directory: Path, tmp_path: Path, command: str):
+    other = load(tiny_directory)
+    set_weights(other.model, {name: tensor + 1 for name, tensor in weights(other.model).items()})
+    save(other, tmp_path / "other")
+    words = [*command.replace("made", str(tmp_path / "made")).split(), "-m", tmp_path / "other", "--adapter", adapter]
+    error = CliRunner().invoke(app, [*map(str, words)]).exception
+    assert isinstance(error, AdapterError) and error.message.endswith("load it on its own base, or give --any-base")
 
 
 def test_an_adapter_loads_on_its_base_in_any_precision(adapter: Path, tiny_directory: Path):

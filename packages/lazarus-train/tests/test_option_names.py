@@ -78,6 +78,16 @@ def test_an_error_that_asks_for_names_of_columns_ends_with_the_options(setup, co
     assert isinstance(error, LazarusError) and error.code == "LT-E310" and error.message.endswith(end)
 
 
+@pytest.mark.parametrize("plan", ["--build-plan", "--batch-plan"])
+def test_a_folder_that_is_no_model_is_not_called_a_tokenizer(setup, plan):
+    folder = setup.folder / "wrong"
+    folder.mkdir()
+    planned = [plan, setup.plan] if plan == "--batch-plan" else [plan]
+    words = ["sft", "--model", folder, "--data", setup.data, *planned, "-o", setup.folder / "run"]
+    error = CliRunner().invoke(app, [*map(str, words)]).exception
+    assert isinstance(error, LazarusError) and error.code == "LM-E100" and "config.json does not exist" in error.message
+
+
 def test_the_library_names_no_option():
     """Options are named by the commands, by the code table and by the command that a report shows."""
     allowed = {"codes.py", "run_dir/report.py"}

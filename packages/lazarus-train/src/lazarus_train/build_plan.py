@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from lazarus_plan import PlanConfig, build_plan, load_plan, save_plan
 from lazarus_plan.format import describe_plan_changes
 from lazarus_plan.packing import ROW_LEN_MULTIPLE
-from lazarus_tokenkit import Encoder, load_tokenizer
+from lazarus_tokenkit import Encoder
 from lazarus_train.config import TrainConfig
 from lazarus_train.data.dataset import field_names, read_dataset
 from lazarus_train.errors import SetupError
+from lazarus_train.preflight.inputs import tokenizer_of
 from lazarus_train.run_dir.checkpoint import checkpoints
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.resume import AUTO, NONE
@@ -64,7 +65,7 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str = AUT
     folder.check_is_ours()
     lies_there = load_plan(config.batch_plan) if config.batch_plan.exists() and resume != NONE else None
     drawn = secrets.randbits(_SEED_BITS) if lies_there is None else lies_there.metadata.config.seed
-    encoder = Encoder(load_tokenizer(str(config.model)), template=config.template)
+    encoder = Encoder(tokenizer_of(config.model), template=config.template)
     lengths = [read_dataset(path, encoder, field_names(config)).lengths for path in config.data_files]
     chosen = planning.get("token_budget") or suggest_budget(
         np.concatenate([each.length for each in lengths]), planning.get("row_len")

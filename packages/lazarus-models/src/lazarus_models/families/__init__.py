@@ -119,7 +119,10 @@ def read_config(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) 
         raise ConfigError(
             f"{path}: this is an adapter, not a model; load it as an adapter of its base model", "LM-E100"
         )
-    return canonical(read(file), str(file))
+    raw = read(file)
+    if "model_type" not in raw and (path / "final" / "config.json").is_file():
+        raise ConfigError(f"{path} is the folder of a run, not a model: give {path / 'final'}", "LM-E102")
+    return canonical(raw, str(file))
 
 
 _PINNED = {  # keys of which a family supports one value; another value changes outputs but not tensors

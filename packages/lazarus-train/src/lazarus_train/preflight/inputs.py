@@ -5,16 +5,18 @@ Reads no weights, so a run that does not fit its plan is refused early.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_models import read_config
 from lazarus_plan import BatchPlan, load_plan
 from lazarus_plan.checks import ChainCheck, check_lengths, check_pin
 from lazarus_plan.errors import StalePlan
 from lazarus_plan.lengths import ABSENT
-from lazarus_tokenkit import Encoder, load_tokenizer
-from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit import Encoder, Tokenizer, load_tokenizer
+from lazarus_tokenkit.errors import TemplateError, TokenizerNotFound
 from lazarus_train.config import TrainConfig
 from lazarus_train.data.dataset import Dataset, field_names, read_dataset
 from lazarus_train.errors import SetupError
@@ -91,6 +93,23 @@ def _together(checks: Sequence[ChainCheck]) -> ChainCheck:
     return ChainCheck(tuple(link for link in checks[0].checked if link not in unchecked), unchecked)
 
 
+def tokenizer_of(model: Path | str) -> Tokenizer:
+    """The tokenizer of a model's folder.
+
+    Args:
+        model: The folder.
+
+    Raises:
+        TokenizerNotFound: The folder is a model without a tokenizer.
+        ConfigError: It is not a model.
+    """
+    try:
+        return load_tokenizer(str(model))
+    except TokenizerNotFound:
+        read_config(Path(model))
+        raise
+
+
 def planned_encoder(plan: BatchPlan, config: TrainConfig) -> Encoder:
     """The model's tokenizer with the template and date of the plan's lengths.
 
@@ -98,7 +117,7 @@ def planned_encoder(plan: BatchPlan, config: TrainConfig) -> Encoder:
         plan: Plan that names the template and the date.
         config: Settings with the model, and possibly another template.
     """
-    tokenizer = load_tokenizer(str(config.model))
+    tokenizer = tokenizer_of(config.model)
     encoding = plan.encoding
     template = config.template or encoding.get("template")
     if "pinned_date" in encoding:
