@@ -247,6 +247,8 @@ def test_wrong_hooks_and_ids_are_refused(stories):
         with pytest.raises(RequestError) as refused:
             run_with_cache(stories, ids)
         assert refused.value.code == "LI-E120"
+    with pytest.raises(RequestError, match=r"a text: give its token ids, such as \[lm.tokenizer.encode\(text\)\]"):
+        run_with_cache(stories, "text")
     with pytest.raises(Exception, match="below 512"):
         run_with_cache(stories, [[512]])
     with pytest.raises(SiteError) as other:

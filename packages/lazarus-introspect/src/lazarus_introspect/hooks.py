@@ -192,6 +192,8 @@ def token_ids(model: Any, ids: Any) -> mx.array:
         RequestError: It is no such matrix, or it is empty.
         GenerationError: An id is outside the vocabulary.
     """
+    if isinstance(ids, str):
+        raise RequestError("`ids` is a text: give its token ids, such as [lm.tokenizer.encode(text)]", "LI-E120")
     try:
         found = ids if isinstance(ids, mx.array) else mx.array(ids)
     except (TypeError, ValueError) as error:

@@ -92,7 +92,7 @@ def patch_sweep(
         SiteError: The model does not have the site.
     """
     decoder = decoder_of(model)
-    check_ids([positive, negative], decoder.config.vocab_size, "the tokens")
+    check_ids([positive, negative], decoder.config.vocab_size, "the pair of tokens")
     pair = [token_ids(decoder, ids) for ids in (clean, corrupt)]
     place = check_pair(pair[0], pair[1], position)
     if direction not in ("denoise", "noise") or batch < 1:
@@ -232,7 +232,7 @@ def attribution_patching(
         (clean - corrupt) * gradient of the logit difference, summed for each position (sites, T) or head (sites, H).
     """
     decoder = decoder_of(model)
-    check_ids([positive, negative], decoder.config.vocab_size, "the tokens")
+    check_ids([positive, negative], decoder.config.vocab_size, "the pair of tokens")
     pair = [token_ids(decoder, ids) for ids in (clean, corrupt)]
     place = check_pair(pair[0], pair[1], position)
     chosen = sweep_sites(decoder, kind, layers)

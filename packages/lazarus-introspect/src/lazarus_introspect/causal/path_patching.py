@@ -83,7 +83,7 @@ def path_patch(
         SiteError: The model does not have a component.
     """
     decoder = decoder_of(model)
-    check_ids([positive, negative], decoder.config.vocab_size, "the tokens")
+    check_ids([positive, negative], decoder.config.vocab_size, "the pair of tokens")
     pair = [token_ids(decoder, ids) for ids in (clean, corrupt)]
     place = check_pair(pair[0], pair[1], position)
     if not senders:

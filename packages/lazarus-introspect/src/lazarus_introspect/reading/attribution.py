@@ -75,7 +75,7 @@ def attribute(model: Any, ids: Any, positive: int, negative: int, *, position: i
     decoder = decoder_of(model)
     tokens = token_ids(decoder, ids)
     place = one_position(tokens, position)
-    check_ids([positive, negative], decoder.config.vocab_size, "the tokens")
+    check_ids([positive, negative], decoder.config.vocab_size, "the pair of tokens")
     wanted = [
         name
         for name in sites(decoder).present
