@@ -83,6 +83,21 @@ def test_an_outside_objective_trains_and_minimises_its_own_loss(setup, toy):
     assert asked == {"kind": "toy", "share": 0.25}
 
 
+def test_the_objective_of_the_readme_trains_by_its_cap(setup, tmp_path_factory, monkeypatch):
+    page = (Path(__file__).parents[1] / "README.md").read_text()
+    source = page.partition("## Write an objective")[2].partition("```python\n")[2].partition("```")[0]
+    forget(monkeypatch)
+    points = {"capped": "toy_objective:CappedObjective"}
+    names = {"package": "capped", "module": "toy_objective", "group": "lazarus.objectives", "points": points}
+    monkeypatch.syspath_prepend(lay_out(tmp_path_factory.mktemp("site"), source, **names))
+    train(setup.config("low", objective={"kind": "capped", "cap": 2.0}, max_steps=1))
+    train(setup.config("high", objective={"kind": "capped", "cap": 1e9}, max_steps=1))
+    train(setup.config("causal", max_steps=1))
+    assert steps(setup, "low")[0]["loss"] == pytest.approx(2.0, rel=1e-6)
+    assert steps(setup, "high")[0]["loss"] == pytest.approx(steps(setup, "causal")[0]["loss"], rel=1e-6)
+    forget(monkeypatch)
+
+
 def test_it_is_resumed_to_the_bit_and_verified(setup, toy, stop_after):
     settings = {"objective": {"kind": "toy"}, "eval_data": {"held-out": setup.data}, "eval_every": 2}
     train(setup.config("straight", **settings))
