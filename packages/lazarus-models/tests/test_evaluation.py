@@ -3,6 +3,7 @@
 import json
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from lazarus_core.errors import LazarusError
 from lazarus_models import init_model
 from lazarus_models.backend import mx
+from lazarus_models.errors import EvaluationError
 from lazarus_models.evaluation import (
     ChoiceSettings,
     ForgettingSettings,
@@ -36,7 +38,7 @@ from lazarus_models.evaluation.pairing import paired
 from lazarus_models.evaluation.scores import scores_of
 from lazarus_models.evaluation.tasks.choice_forms import form_of, question_of
 from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition, shuffled_words
-from lazarus_models.evaluation.tasks.gsm8k import final_number, read_problems
+from lazarus_models.evaluation.tasks.gsm8k import ScoredAnswer, final_number, read_problems, verdicts
 from lazarus_models.evaluation.tasks.perplexity import Document, Losses, loss_items, windows
 from lazarus_models.generation.prompt_scores import choice_logprobs, read_scored, token_logprobs
 from lazarus_models.ops.normalizer import log_normalizer
@@ -648,3 +650,9 @@ def test_long_contexts_lose_their_first_tokens(byte_tokenizer, cut):
     with pytest.raises(LazarusError, match="does not fit") as caught:
         encode_pair(lm, "a", "b" * (room + 2), "x:1")
     assert caught.value.code == "LM-E505"
+
+
+@pytest.mark.parametrize("verdict", [1.0, "yes", SimpleNamespace(reward="much", status="ok")])
+def test_a_scorer_that_gives_no_verdicts_is_one_line(verdict):
+    with pytest.raises(EvaluationError, match=r"the scorer 'odd' gave .* give verdicts with `reward` and `status`"):
+        verdicts(SimpleNamespace(score=lambda answers: [verdict]), "odd", [ScoredAnswer("p", "c", {})])

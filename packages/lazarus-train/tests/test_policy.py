@@ -725,6 +725,18 @@ def test_an_unfinished_episode_is_skipped_or_has_its_rewards_so_far(policy, monk
 
 
 @pytest.mark.slow
+def test_an_environment_with_replies_of_another_form_is_one_line(policy, monkeypatch):
+    class Other(Counting):
+        def step(self, action):
+            return "seen", 0.5, True, {}
+
+    monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Other)
+    with pytest.raises(SetupError, match=r"`environment` gave \('seen', 0.5, True, {}\) for an answer") as found:
+        train(policy.config(objective=grpo(reward=None, environment="other"), max_steps=1))
+    assert found.value.code == "LR-E251"
+
+
+@pytest.mark.slow
 def test_answers_to_an_environment_that_dies_are_accounted_for_and_train_nothing(policy, monkeypatch):
     monkeypatch.setattr("lazarus_train.rollouts.environments.environment_maker", lambda name: Dying)
     train(policy.config(objective=grpo(reward=None, environment="dying"), max_steps=1))

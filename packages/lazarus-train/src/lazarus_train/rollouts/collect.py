@@ -222,13 +222,22 @@ class Collector:
         except Exception as error:  # noqa: BLE001 (an environment of another package, or a server that died; the status names it)
             talk.status = f"the environment raised {type(error).__name__}"
             return
-        talk.reward += float(reply.reward)
-        if reply.done:
+        try:
+            talk.reward += float(reply.reward)
+            is_done = bool(reply.done)
+            is_cut = not is_done and (reply.truncated or turn + 1 == self.drawing.turns)
+            text = "" if is_done or is_cut else reply.observation.text
+        except (AttributeError, TypeError, ValueError) as error:
+            raise SetupError(
+                f"`environment` gave {reply!r:.80} for an answer: give `reward`, `done`, `truncated` and `observation.text`",
+                "LR-E251",
+            ) from error
+        if is_done:
             talk.status = OK
-        elif reply.truncated or turn + 1 == self.drawing.turns:
+        elif is_cut:
             talk.status = self._unfinished
         else:
-            ids = following_ids(self.encoder, reply.observation.text)
+            ids = following_ids(self.encoder, text)
             talk.ids += ids
             talk.is_drawn += [False] * len(ids)
 

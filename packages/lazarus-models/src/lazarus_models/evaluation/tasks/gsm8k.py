@@ -194,14 +194,19 @@ def verdicts(scorer: Any, name: str, answers: Sequence[ScoredAnswer]) -> list[fl
         answers: The answers.
 
     Raises:
-        EvaluationError: It gave another number of verdicts, or a reward outside 0 to 1.
+        EvaluationError: It gave another number of verdicts, something else than verdicts, or a reward outside 0 to 1.
     """
     found = list(scorer.score(answers))
     if len(found) != len(answers):
         raise EvaluationError(
             f"the scorer {name!r} gave {len(found)} verdicts for {len(answers)} answers", SCORERS.code
         )
-    rewards = [None if each.reward is None or each.status != "ok" else float(each.reward) for each in found]
+    try:
+        rewards = [None if each.reward is None or each.status != "ok" else float(each.reward) for each in found]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise EvaluationError(
+            f"the scorer {name!r} gave {found[0]!r:.80} first; give verdicts with `reward` and `status`", SCORERS.code
+        ) from error
     wrong = next((each for each in rewards if each is not None and not (isfinite(each) and 0 <= each <= 1)), None)
     if wrong is not None:
         raise EvaluationError(f"the scorer {name!r} gave the reward {wrong}; it must be 0 to 1", SCORERS.code)
