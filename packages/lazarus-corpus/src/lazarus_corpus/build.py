@@ -148,7 +148,7 @@ def _require_documents(settings: CorpusSettings, work: Path, tasks: int) -> None
         )
 
 
-def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) -> Report:
+def analyze_corpus(settings: CorpusSettings, work: Path | str, *, workers: int = 1) -> Report:
     """Does all of a build but the writing of shards.
 
     Args:
@@ -160,6 +160,7 @@ def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) ->
         SourceError: A source cannot be read.
         SettingError: A setting needs an extra that is not installed.
     """
+    work = Path(work)
     tasks = _start(settings, work, None)
     _stages(settings, work, tasks, workers, "local")
     report = _report(_counts(settings, work, tasks), "")
@@ -168,13 +169,14 @@ def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) ->
     return report
 
 
-def from_files(paths: Sequence[Path | str], **settings: Any) -> CorpusSettings:
+def from_files(paths: Sequence[Path | str] | Path | str, **settings: Any) -> CorpusSettings:
     """Settings of a corpus of one source, `data`.
 
     Args:
-        paths: Files or folders.
+        paths: Files or folders, or one of them.
         settings: Other settings by name.
     """
+    paths = [paths] if isinstance(paths, str | Path) else paths
     source = SourceSettings(name="data", path=tuple(Path(path) for path in paths))
     return CorpusSettings(sources=(source,), **settings)
 

@@ -111,7 +111,7 @@ class EvaluationItems:
         return Hit(self.names[-item], round(share, 4)) if share >= self._coverage else None
 
 
-def read_items(paths: Iterable[Path]) -> list[tuple[str, str]]:
+def read_items(paths: Iterable[Path | str]) -> list[tuple[str, str]]:
     """The parts of evaluation items: name of the item and text. Each text of a row is a part, a list of texts is one.
 
     Args:
@@ -125,7 +125,7 @@ def read_items(paths: Iterable[Path]) -> list[tuple[str, str]]:
 
     found: list[tuple[str, str]] = []
     for path in sorted(
-        paths, key=lambda path: (path.name, path)
+        map(Path, paths), key=lambda path: (path.name, path)
     ):  # by name first: folders have no influence on witnesses
         if not path.exists():
             raise SettingError(f"{path} does not exist: give an evaluation set", "LD-E124")

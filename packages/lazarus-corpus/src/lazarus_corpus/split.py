@@ -16,9 +16,9 @@ ROWS = OutputKind("rows of a split", code="LD-E131")
 
 
 def split_rows(
-    paths: Sequence[Path],
-    train: Path,
-    validation: Path,
+    paths: Sequence[Path | str],
+    train: Path | str,
+    validation: Path | str,
     *,
     share: float,
     seed: int = 0,
@@ -48,10 +48,13 @@ def split_rows(
         SampleError: A file is malformed.
         SourceError: A value cannot be written as JSON.
         OutputTaken: An output would replace another file.
-        SettingError: Both outputs are one file.
+        SettingError: Both outputs are one file, or the share is not from 0 to 1.
     """
     from lazarus_tokenkit.samples import read_objects
 
+    paths, train, validation = [Path(path) for path in paths], Path(train), Path(validation)
+    if not 0 <= share <= 1:
+        raise SettingError(f"`share` is {share}: give a number from 0 to 1", "LD-E127")
     if train.resolve() == validation.resolve():
         raise SettingError(f"{train}: training and validation rows need two files", "LD-E128")
     seen: dict[bytes, bool] = {}

@@ -24,25 +24,25 @@ TASKS = OutputKind("a file of tasks", code="LG-E118")
 """Kind of a task file. It looks like any chat samples, so replacing one always needs `force`."""
 
 
-def write_samples(tasks: Iterable[Task], path: Path) -> None:
+def write_samples(tasks: Iterable[Task], path: Path | str) -> None:
     """Writes tasks as chat samples, atomically. Equal tasks give equal bytes.
 
     Args:
         tasks: Tasks in the order of the lines.
         path: Output file.
     """
-    with whole_file(path) as file:
+    with whole_file(Path(path)) as file:
         file.writelines(_line(task).encode() for task in tasks)
 
 
-def read_tasks(path: Path) -> list[Task]:
+def read_tasks(path: Path | str) -> list[Task]:
     """Reads a file of `write_samples`.
 
     Raises:
         SamplesError: The file is missing or empty, or a line is not a task.
     """
     tasks: dict[str, Task] = {}
-    for where, row in _rows(path):
+    for where, row in _rows(Path(path)):
         match row:
             case {
                 "id": str(id),
@@ -61,7 +61,7 @@ def read_tasks(path: Path) -> list[Task]:
     return list(tasks.values())
 
 
-def read_replies(path: Path) -> dict[str, str]:
+def read_replies(path: Path | str) -> dict[str, str]:
     """Reads replies by task id from lines `{"id":..,"reply":..}`; other members are ignored.
 
     A line without `reply` can have `response` or `completion` instead: `lazarus infer --json` writes `response`.
@@ -70,7 +70,7 @@ def read_replies(path: Path) -> dict[str, str]:
         SamplesError: The file is missing or empty, or a line is not a reply.
     """
     replies: dict[str, str] = {}
-    for where, row in _rows(path):
+    for where, row in _rows(Path(path)):
         match row:
             case (
                 {"id": str(id), "reply": str(reply)}
@@ -97,7 +97,7 @@ def read_rows(path: Path) -> dict[str, dict[str, Any]]:
         SamplesError: The file is missing or empty, or a line has no id of its own.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for where, row in _rows(path):
+    for where, row in _rows(Path(path)):
         key = row.get("id")
         if not isinstance(key, str):
             raise SamplesError(f"{where}: no text in `id`: give each line its own id", "LG-E113")

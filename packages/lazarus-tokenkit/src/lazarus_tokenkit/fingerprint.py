@@ -133,7 +133,7 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     return differences
 
 
-def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bool = False) -> None:
+def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path | str, *, force: bool = False) -> None:
     """Writes a fingerprint as JSON.
 
     Args:
@@ -144,12 +144,13 @@ def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bo
     Raises:
         OutputTaken: `path` exists and is not a fingerprint, and `force` is false.
     """
+    path = Path(path)
     check_output(path, FINGERPRINT, force=force)
     with whole_file(path) as stream:
         stream.write((json.dumps(fingerprint.to_json(), indent=2) + "\n").encode())
 
 
-def verify_fingerprint(found: TokenizerFingerprint, path: Path) -> None:
+def verify_fingerprint(found: TokenizerFingerprint, path: Path | str) -> None:
     """Compares a tokenizer's fingerprint with a saved one.
 
     Args:
@@ -160,7 +161,7 @@ def verify_fingerprint(found: TokenizerFingerprint, path: Path) -> None:
         FingerprintMismatch: The tokenizer or its chat template differs. The message names the components.
         TokenkitError: The file is missing, is not a fingerprint, or has another version.
     """
-    saved = _read_fingerprint(path)
+    saved = _read_fingerprint(Path(path))
     values = ("special_ids", "library")
     parts = [file["components"] | {name: file[name] for name in values} for file in (saved, found.to_json())]
     if differences := diff_parts(*parts):

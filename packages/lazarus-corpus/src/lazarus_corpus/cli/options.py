@@ -79,7 +79,7 @@ def settings_of(
     from lazarus_corpus.sources_file import refused, with_paths_of
 
     if (sources is None) == (not data):
-        raise SettingError("give either SOURCES.toml or files with -d, not both", "LD-E126")
+        raise SettingError(f"give SOURCES.toml or files with -d{', not both' if data else ''}", "LD-E126")
     if sources is not None and fields != ("text", "id"):
         raise SettingError(
             f"--text-field and --id-field are for files of -d: set `text_field` and `id_field` of a source in {sources}",

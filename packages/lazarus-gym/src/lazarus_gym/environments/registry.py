@@ -38,7 +38,7 @@ ENVIRONMENTS = (*GAMES, MathsEnvironment.name, ToolCallEnvironment.name)
 
 
 def make_environment(
-    name: str, *, python: Path | None = None
+    name: str, *, python: Path | str | None = None
 ) -> PuzzleEnvironment | MathsEnvironment | ToolCallEnvironment | JailedEnvironment:
     """Makes an environment.
 
@@ -56,7 +56,7 @@ def make_environment(
         JailError: The worker for reasoning-gym cannot start (LG-E133).
     """
     if name.startswith(f"{REASONING_GYM}:"):
-        return reasoning_environment(name, python=python)
+        return reasoning_environment(name, python=None if python is None else Path(python))
     if name == MathsEnvironment.name:
         return MathsEnvironment()
     if name == ToolCallEnvironment.name:

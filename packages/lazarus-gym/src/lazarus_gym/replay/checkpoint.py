@@ -43,7 +43,7 @@ class _Stored(BaseModel):
     sha256: str
 
 
-def save_buffer(buffer: ReplayBuffer, path: Path) -> None:
+def save_buffer(buffer: ReplayBuffer, path: Path | str) -> None:
     """Writes a buffer. An earlier checkpoint there is replaced as a whole.
 
     Args:
@@ -53,6 +53,7 @@ def save_buffer(buffer: ReplayBuffer, path: Path) -> None:
     Raises:
         OutputTaken: The folder holds other files (LG-E163).
     """
+    path = Path(path)
     check_names(path, (STATE, CONTENTS), "a replay buffer", code="LG-E163")
     state = buffer.state()
     contents: list[bytes] = state.pop("contents")
@@ -76,12 +77,13 @@ def save_buffer(buffer: ReplayBuffer, path: Path) -> None:
         (folder / STATE).write_text(json.dumps(members, allow_nan=False, separators=(",", ":")) + "\n", "utf-8")
 
 
-def load_buffer(path: Path) -> ReplayBuffer:
+def load_buffer(path: Path | str) -> ReplayBuffer:
     """Reads a buffer of `save_buffer`.
 
     Raises:
         ReplayError: It does not exist, is of a newer format, or was changed (LG-E164).
     """
+    path = Path(path)
     try:
         stored = _Stored.model_validate_json((path / STATE).read_bytes())
         content = (path / CONTENTS).read_bytes()

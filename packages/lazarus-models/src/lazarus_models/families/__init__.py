@@ -104,7 +104,7 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         raise ConfigError(f"{source}: {in_words(error)}", "LM-E103") from error
 
 
-def read_config(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> ModelConfig:
+def read_config(path: Path | str, read: Callable[[Path], dict[str, Any]] = read_json) -> ModelConfig:
     """Reads a `config.json`.
 
     Args:
@@ -114,6 +114,7 @@ def read_config(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) 
     Raises:
         ConfigError: There is no such file, or it is not the config of a model; see `canonical`.
     """
+    path = Path(path)
     file = path / "config.json" if path.is_dir() else path
     if not file.exists() and (path / "adapter_config.json").exists():
         raise ConfigError(

@@ -106,7 +106,7 @@ def tokenizer_of(model: Path | str) -> Tokenizer:
     try:
         return load_tokenizer(str(model))
     except TokenizerNotFound:
-        read_config(Path(model))
+        read_config(model)
         raise
 
 

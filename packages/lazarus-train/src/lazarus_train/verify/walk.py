@@ -31,7 +31,9 @@ _NOT_MOVED = Elsewhere()
 _NO_PINS = Pins()
 
 
-def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_PINS, replay: int = 0) -> Iterator[Link]:
+def verify_run(
+    path: Path | str, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_PINS, replay: int = 0
+) -> Iterator[Link]:
     """Verifies a run, its `final` or one of its checkpoints, back to the rows of the data.
 
     Args:
@@ -51,7 +53,7 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
         CorruptPlan: The plan is inconsistent, or the run did not follow it.
         StalePlan: Data, template, tokenizer or lengths differ from the plan, or the plan is not the pinned one.
     """
-    run, checkpoint = RunEvidence.read(path, elsewhere, pins.resolved())
+    run, checkpoint = RunEvidence.read(Path(path), elsewhere, pins.resolved())
     if replay:
         check_replayable(run)
     yield from _walk(run, checkpoint, replay)

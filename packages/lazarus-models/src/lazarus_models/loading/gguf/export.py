@@ -28,7 +28,7 @@ _BIASED = ("qwen2",)  # families whose biases the format expects
 _F16_FILE = 1  # `general.file_type`: mostly float16
 
 
-def export_gguf(lm: LoadedModel, path: Path) -> None:
+def export_gguf(lm: LoadedModel, path: Path | str) -> None:
     """Writes a model as one GGUF file: matrices in float16, norms and routers in float32.
 
     Args:
@@ -39,7 +39,7 @@ def export_gguf(lm: LoadedModel, path: Path) -> None:
         UnsupportedModel: The format cannot express the model or its tokenizer.
         WeightsError: A weight is infinite in float16.
     """
-    config = _refuse_unsaid(lm)
+    path, config = Path(path), _refuse_unsaid(lm)
     metadata = _description(config, path.stem) | _vocabulary(lm)
     named = dict(_entry(name, tensor, config) for name, tensor in weights(lm.model).items())
     if config.rope.rope_type == "llama3":
