@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 import commands
+from lazarus_models.backend import BLAS
 
 FILES = Path(__file__).parent / "older_files"
 EXPECTED = json.loads((FILES / "expected.json").read_text("utf-8"))
+MADE_WITH_CORE = "Haswell"
+"""The kernels of OpenBLAS that merged the adapter of the older run."""
 MEASURED = 1e-4
 """Relative difference of losses between processors and BLAS libraries."""
 
@@ -55,8 +58,12 @@ def test_the_length_cache_is_measured_to_the_byte(older: Path):
 @pytest.mark.parametrize("run", ["full", "lora"])
 def test_a_run_is_verified_and_resumed(older: Path, run: str):
     where = ("--model", "model", "--data", "data.jsonl", "--batch-plan", "plan")
-    done = lazarus(older, "verify", run, *where)
+    other_bits = (
+        run == "lora" and BLAS.core != MADE_WITH_CORE
+    )  # merged adapters are written again, with a matrix product
+    done = lazarus(older, "verify", run, *where, *(["--allow-unchecked"] if other_bits else []))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("NOT checked") == other_bits
     lora = ("--use-lora", "--lora-rank", "2") if run == "lora" else ()
     settings = ("--learning-rate", "0.005", "--save-every", "3")
     done = lazarus(older, "train", "sft", *where, *lora, *settings, "-o", run)
