@@ -127,7 +127,7 @@ def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:
         )
     if not 0 < steps < len(parent):
         raise PlanningError(
-            f"{steps} of {len(parent)} steps to keep: `steps` must be above 0 and below the number of steps", "LP-E134"
+            f"{steps} of {len(parent)} steps to keep: give `steps` above 0 and below the number of steps", "LP-E134"
         )
     return config
 
