@@ -118,6 +118,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
+def pytest_runtest_setup() -> None:
+    """Names commands below `lazarus`, whatever console script an earlier test ran in this process."""
+    from lazarus_core.command_names import set_script
+
+    set_script("lazarus")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what is marked `thorough`, unless that was asked for, and parameters of tests in a run of everything."""
     if suite.is_thorough():
