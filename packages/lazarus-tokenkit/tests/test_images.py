@@ -222,6 +222,7 @@ def test_a_folder_gives_its_images_with_the_subfolders_as_labels(tmp_path: Path)
         for folder in (tmp_path / "numbers" / str(label), tmp_path / "names" / f"digit{label}", tmp_path / "bare"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{number:02}.png").write_bytes(png_bytes(image))
+            (folder / f"._{number:02}.png").write_bytes(b"attributes")  # of a file that macOS copied
     order = sorted(range(12), key=lambda number: (str(labels[number]), number))
     grey, found = grey_of(tmp_path / "numbers")
     assert (grey == images[order]).all() and found == labels[order].tolist()

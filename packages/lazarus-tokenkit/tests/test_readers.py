@@ -29,6 +29,7 @@ from lazarus_tokenkit import (
 )
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.preparation.rewriting import to_row
+from lazarus_tokenkit.samples.files import data_files
 from lazarus_tokenkit.samples.schemas import to_sample
 
 GOOD = b'{"text":"a"}\n'
@@ -281,6 +282,10 @@ def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):
     write(tmp_path, b"one", "b.txt")
     write(tmp_path / "deep", b"two", "a.md")
     write(tmp_path, b"{}", "ignored.json")
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / ".git", b"hidden", "c.txt")
+    write(tmp_path / "deep", b"\0\5\x16\7", "._a.md")  # the attributes of a file that macOS copied
+    assert [file.name for file in data_files(tmp_path)] == ["b.txt", "a.md", "ignored.json"]
     assert read(tmp_path) == [TextSample("b.txt", "one"), TextSample("deep/a.md", "two")]
     assert read(tmp_path / "b.txt") == [TextSample("0", "one")]
 

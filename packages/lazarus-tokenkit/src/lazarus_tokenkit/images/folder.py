@@ -8,6 +8,7 @@ from lazarus_core.bounded import read_bytes
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.images.pictures import read_grey
 from lazarus_tokenkit.images.source import DAMAGED, SOURCE, Image
+from lazarus_tokenkit.samples.files import visible_files
 
 _MAX_BYTES = 64 << 20
 """Most bytes of one image file."""
@@ -40,7 +41,7 @@ class FolderImages:
         Raises:
             SampleError: There is no image, or some files have a label and others none.
         """
-        found = [each for each in path.rglob("*") if each.suffix.lower() == ".png" and each.is_file()]
+        found = [each for each in visible_files(path) if each.suffix.lower() == ".png"]
         files = tuple(sorted(found, key=lambda each: each.relative_to(path).as_posix()))
         if not files:
             raise SampleError(f"{path} has no .png files: give a folder of them, or another source", SOURCE)

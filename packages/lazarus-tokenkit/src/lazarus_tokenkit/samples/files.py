@@ -60,7 +60,7 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted.
+    """Returns the files that contain the rows: the file itself, or all visible files of a directory, sorted.
 
     An index of Megatron has its ids in a second file.
     """
@@ -68,7 +68,15 @@ def data_files(path: Path) -> list[Path]:
         return []
     if path.suffix == INDEX:
         return [path, path.with_suffix(".bin")]
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return sorted(visible_files(path)) if path.is_dir() else [path]
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Returns the files of a folder and its subfolders, in no order, without those that have a hidden name (`.git/`, `._a`)."""
+    found = (
+        file for file in folder.rglob("*") if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+    return [file for file in found if file.is_file()]
 
 
 def count_objects(path: Path) -> int | None:
