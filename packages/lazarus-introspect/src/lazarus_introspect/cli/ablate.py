@@ -38,11 +38,12 @@ def ablate(
         str | None, typer.Option("--expert", help="Ablate these experts of each layer instead: 0-3, or 0,5.")
     ] = None,
     expert_mode: Annotated[
-        Literal["drop", "renormalise", "reroute"],
+        Literal["drop", "renormalise", "reroute"] | None,
         typer.Option(
-            "--expert-mode", help="Give the expert share 0, its share to the others, or choose another expert."
+            "--expert-mode",
+            help="Give the expert share 0, its share to the others, or choose another expert [default: drop].",
         ),
-    ] = "drop",
+    ] = None,
     method: Annotated[
         Literal["zero", "mean", "resample", "noise"],
         typer.Option(
@@ -55,8 +56,9 @@ def ablate(
         typer.Option("--reference", help="mean, resample: take outputs of this prompt; repeat the option for several."),
     ] = None,
     noise_scale: Annotated[
-        float, typer.Option("--noise-scale", help="noise: factor of the output's standard deviation.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--noise-scale", help="noise: factor of the output's standard deviation [default: 1]."),
+    ] = None,
     max_tokens: MaxTokens = 32,
     seed: Seed = 0,
     raw: Raw = False,
@@ -72,18 +74,22 @@ def ablate(
     from lazarus_introspect.errors import RequestError
     from lazarus_tokenkit.tables import aligned
 
-    if not 0 < noise_scale < float("inf"):
+    if noise_scale is not None and not 0 < noise_scale < float("inf"):
         raise RequestError(f"--noise-scale {noise_scale}: must be above 0", "LI-E146")
+    if noise_scale is not None and method != "noise":
+        raise RequestError("--noise-scale has no effect without --method noise: remove it", "LI-E146")
+    if expert_mode is not None and expert is None:
+        raise RequestError("--expert-mode has no effect without --expert: remove it", "LI-E146")
     experts = parse_numbers(expert, "--expert")
     if experts is not None and component != "layer":
         raise RequestError("--expert and --component exclude each other: give one of them", "LI-E146")
     config = AblationConfig(
         component="expert" if experts else component,
         experts=tuple(experts or ()),
-        expert_mode=expert_mode,
+        expert_mode=expert_mode or "drop",
         method=method,
         reference_prompts=tuple(reference or ()),
-        noise_scale=noise_scale,
+        noise_scale=1.0 if noise_scale is None else noise_scale,
         max_new_tokens=max_tokens,
         seed=seed,
         raw=raw,

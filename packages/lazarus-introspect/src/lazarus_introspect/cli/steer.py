@@ -33,7 +33,9 @@ def steer(
         Path | None, typer.Option("--direction", help="Steer by this direction, which `probe -o` wrote, at its site.")
     ] = None,
     adapter: Adapter = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="Strength; negative for the opposite.")] = 4.0,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Strength; negative for the opposite [default: 4].")
+    ] = None,
     mode: Annotated[
         Literal["add", "keep_norm", "remove"],
         typer.Option("--mode", help="Add the direction, add it and keep the norm, or remove it."),
@@ -53,7 +55,10 @@ def steer(
     """
     from lazarus_core.console import show_line
     from lazarus_introspect.causal import load_direction
+    from lazarus_introspect.errors import RequestError
 
+    if alpha is not None and mode == "remove":
+        raise RequestError("--alpha has no effect with --mode remove: remove one of them", "LI-E146")
     found = None if direction is None else load_direction(direction)
     with opened(model, adapter) as analyzer:
         result = analyzer.steer(
@@ -62,7 +67,7 @@ def steer(
             negative or (),
             layer=layer,
             direction=found,
-            alpha=alpha,
+            alpha=4.0 if alpha is None else alpha,
             mode=mode,
             where=where,
             max_new_tokens=max_tokens,
@@ -71,7 +76,8 @@ def steer(
     if outputs.publish(result):
         return
     norms = f"{result.vector_norm:.3f}, the stream's {result.stream_norm:.3f}"
-    show_head(result, {"site": f"{result.site}, {result.mode}, alpha {result.alpha:g}", "norm of the vector": norms})
+    strength = "" if mode == "remove" else f", alpha {result.alpha:g}"
+    show_head(result, {"site": f"{result.site}, {result.mode}{strength}", "norm of the vector": norms})
     show_line(f"original  {quoted(result.original, 200)}")
     show_line(f"steered   {quoted(result.steered, 200)}")
     show_line(f"KL of the first new token  {result.kl:.4f} nats")
