@@ -290,3 +290,27 @@ def test_dialogues_that_equal_others_are_counted(caplog: pytest.LogCaptureFixtur
     caplog.clear()
     made = [json.dumps(each["messages"]) for each in dialogues(facts, 30, 0)][:30]
     assert len(set(made)) == 30 and not caplog.text
+
+
+QUESTION = {"prompt": "q", "completion": "a"}
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "form"),
+    [
+        (QUESTION, {**QUESTION, "instruction": "q", "response": "a"}, "dolly"),
+        ({"messages": []}, {"messages": [], "conversations": []}, "sharegpt"),
+        (QUESTION, {"messages": []}, "openai"),
+        (QUESTION, {**QUESTION, "message_id": "1", "parent_id": None, "text": "t", "role": "user"}, "oasst"),
+    ],
+)
+def test_rows_of_different_forms_are_refused(first: Any, later: Any, form: str):
+    first = {**first, **({"messages": [{"role": "assistant", "content": "a"}]} if "messages" in first else {})}
+    with pytest.raises(SourceError, match=f"^d:2: of the form `{form}`, but the first row, d:1, is of the form"):
+        list(conversations([(first, "d:1"), (later, "d:2")]))
+
+
+def test_a_given_form_decides_alone_and_turns_have_two_names():
+    rows = [(QUESTION, "d:1"), ({**QUESTION, "instruction": "x", "response": "y"}, "d:2")]
+    assert [row["messages"][0]["content"] for row, _ in conversations(rows, "completion")] == ["q", "q"]
+    assert len([*conversations([({"turns": ["q", "a"]}, "d:1"), ({"dialogue": ["q", "a"]}, "d:2")])]) == 2

@@ -39,6 +39,7 @@ from lazarus_models.evaluation.scores import scores_of
 from lazarus_models.evaluation.tasks.choice_forms import form_of, question_of
 from lazarus_models.evaluation.tasks.generation_suite import distinct, repetition, shuffled_words
 from lazarus_models.evaluation.tasks.gsm8k import ScoredAnswer, final_number, read_problems, verdicts
+from lazarus_models.evaluation.tasks.multiple_choice import read_questions
 from lazarus_models.evaluation.tasks.perplexity import Document, Losses, loss_items, windows
 from lazarus_models.generation.prompt_scores import choice_logprobs, read_scored, token_logprobs
 from lazarus_models.ops.normalizer import log_normalizer
@@ -316,6 +317,14 @@ def test_bad_rows_are_refused_with_their_place(stories, tmp_path, row, words):
     with pytest.raises(LazarusError, match=words) as caught:
         score_choices(Subject(stories), ChoiceSettings(data=path))
     assert f"{path}:1" in caught.value.message and caught.value.code == "LM-E502"
+
+
+def test_rows_of_several_forms_are_refused_unless_the_form_is_given(stories, tmp_path):
+    row = {"question": "a", "choices": ["b", "c"], "answer": 1}
+    path = write(tmp_path / "rows.jsonl", row, row | {"passage": "d"})
+    with pytest.raises(LazarusError, match=r"rows\.jsonl:2: of the form `boolq`, but the first row is .* `generic`"):
+        read_questions(ChoiceSettings(data=path))
+    assert len(read_questions(ChoiceSettings(data=path, form="generic"))) == 2
 
 
 ANSWERS = {

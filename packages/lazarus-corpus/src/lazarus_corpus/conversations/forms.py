@@ -190,6 +190,7 @@ def conversations(rows: Iterable[tuple[JSON, str]], form: str = "auto") -> Itera
         return
     if form == "auto":
         form = form_of(*first)
+        found = _of_one_form(found, form, first[1])
     if form == "oasst":
         yield from _threads([first, *found])
         return
@@ -216,6 +217,23 @@ def tools_of(row: JSON) -> JSON:
     return {"tools": row["tools"]} if row.get("tools") else {}
 
 
+def _of_one_form(rows: Iterable[tuple[JSON, str]], form: str, first: str) -> Iterator[tuple[JSON, str]]:
+    """Refuses a row that would be another form if it were the first one: fields of it would not be read."""
+    for row, place in rows:
+        own = next(_forms_of(row), form)
+        if _reader(own) != _reader(form):
+            raise SourceError(
+                f"{place}: of the form `{own}`, but the first row, {first}, is of the form `{form}`: give rows of one form, "
+                f"or name the `form`, and its fields alone are read",
+                "LD-E106",
+            )
+        yield row, place
+
+
+def _reader(form: str) -> Callable[[JSON], Messages] | None:
+    return FORMS[form][1] if form in FORMS else None
+
+
 def form_of(row: JSON, place: str) -> str:
     """The form whose fields a row has.
 
@@ -226,13 +244,17 @@ def form_of(row: JSON, place: str) -> str:
     Raises:
         SourceError: It has the fields of no form.
     """
-    if all(name in row for name in OASST):
-        return "oasst"
-    for name, (fields, _) in FORMS.items():
-        if all(field in row for field in fields):
-            return name
+    own = next(_forms_of(row), None)
+    if own is not None:
+        return own
     shown = ", ".join(f"`{name}`" for name in list(row)[:8])
     raise SourceError(f"{place}: the fields {shown} are of no known form: {', '.join((*FORMS, 'oasst'))}", "LD-E106")
+
+
+def _forms_of(row: JSON) -> Iterator[str]:
+    """The forms whose fields a row has, the one that is taken first."""
+    known = {"oasst": OASST, **{name: needed for name, (needed, _) in FORMS.items()}}
+    return (name for name, needed in known.items() if all(field in row for field in needed))
 
 
 def _asked(row: JSON, instruction: str, context: str, answer: str) -> Messages:

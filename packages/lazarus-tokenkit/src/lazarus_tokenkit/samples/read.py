@@ -18,7 +18,7 @@ from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.files import INDEX, Paths, count_objects, kind, list_names, read_objects
 from lazarus_tokenkit.samples.kinds import JSON, Sample
 from lazarus_tokenkit.samples.placed_row import PlacedRow
-from lazarus_tokenkit.samples.schemas import FieldNames, sample_maker
+from lazarus_tokenkit.samples.schemas import FieldNames, absent_fields, deciding_fields, sample_maker
 from lazarus_tokenkit.samples.useless import UselessRows
 
 __all__ = ["FieldNames", "Row", "as_paths", "count_lines", "read_rows", "read_samples"]
@@ -72,13 +72,15 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
     """
     wanted = fields or FieldNames()
     make: Callable[[JSON, str], Sample] | None = None
-    form, first = "", ""
+    form, absent = "", frozenset[str]()
+    first: PlacedRow | None = None
     seen_ids = _SeenIds()
     useless = UselessRows()
     for position, row in enumerate(_objects(paths)):
-        if make is None:
+        if make is None or first is None:
             names = _resolved(wanted, row)
-            make, form, first = sample_maker(names), names.form, row.place
+            make, form, first = sample_maker(names), names.form, row
+            absent = absent_fields(row.members)
         given = _row_id(row)
         seen_ids.add(given)
         try:
@@ -87,8 +89,10 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
             # If the row has the standard fields of another form, the message names the row that decided the form.
             own = FieldNames().resolve(row.members)
             is_other = position > 0 and own is not None and own.form != form
-            more = f"; all rows must have the form of the first row, `{form}` in {first}" if is_other else ""
+            more = f"; all rows must have the form of the first row, `{form}` in {first.place}" if is_other else ""
             raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
+        if not absent.isdisjoint(row.members):
+            _refuse_other_form(row, first, wanted, form)
         useless.count(sample, row.place)
         yield Row(sample, row.path, row.line)
     if seen_ids.count and useless.equal == seen_ids.count:
@@ -166,6 +170,18 @@ def _resolved(wanted: FieldNames, first: PlacedRow) -> FieldNames:
             "LT-E310",
         )
     return names
+
+
+def _refuse_other_form(row: PlacedRow, first: PlacedRow, wanted: FieldNames, form: str) -> None:
+    """Refuses a row with a field that would not be read, only because the first row lacks it."""
+    names = deciding_fields(row.members, first.members, wanted)
+    if names:
+        listed = " and ".join(f"`{name}`" for name in names)
+        raise SampleError(
+            f"{row.place}: {listed} would not be read, because the first row, {first.place}, lacks {'it' if len(names) == 1 else 'them'};"
+            f" all rows must have the form of the first row, `{form}`: add it to all rows or remove it, or name the fields to read",
+            "LT-E311",
+        )
 
 
 def _objects(paths: Paths) -> Iterator[PlacedRow]:

@@ -1,4 +1,5 @@
-"""The forms of rows, and the conversion of a row to a sample. The first row decides the form of all rows.
+"""The forms of rows, and the conversion of a row to a sample. The first row decides the form of all rows. A
+later row with a field that would make it another form is refused.
 
 ```
 messages      messages: [{"role", "content"}] or [{"from", "value"}]; also named `conversations`; optional `tools`
@@ -13,7 +14,7 @@ ids           input_ids, optional labels, loss_mask or mask: token ids of anothe
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from lazarus_tokenkit.errors import SampleError
@@ -128,11 +129,36 @@ STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
 """Fields that identify a form, in search order, with the names to read."""
 ANSWERS_OF_PROMPTS = {"completion", "chosen", "rejected"}
 """Standard fields that follow a prompt."""
+_DECIDING = tuple(dict.fromkeys(name for names, _ in STANDARD for name in names))
+
+
+def absent_fields(row: JSON) -> frozenset[str]:
+    """The standard fields that a row lacks or that are null, of which one may make another row another form."""
+    return frozenset(name for name in _DECIDING if row.get(name) is None)
+
+
+def deciding_fields(row: JSON, first: JSON, wanted: FieldNames) -> list[str]:
+    """The fields that make a row another form than the first row, which lacks them; none if both have one form.
+
+    >>> deciding_fields({"prompt": "2 + 2", "completion": "4"}, {"prompt": "1 + 1"}, FieldNames())
+    ['completion']
+
+    Args:
+        row: A row that can be read in the form of the first row.
+        first: The first row.
+        wanted: Names of the fields; if they are given, they decide alone.
+    """
+    own, decided = wanted.resolve(row), wanted.resolve(first)
+    if own is None or decided is None or own == decided:
+        return []
+    read = {getattr(own, each.name) for each in fields(own)}
+    absent = absent_fields(first)
+    return [name for name in _DECIDING if name in row and name in read and name in absent]
 
 
 def _standard(present: Set[str]) -> FieldNames | None:
     """Returns the standard names of the first form whose fields are all present."""
-    return next((FieldNames(**fields) for names, fields in STANDARD if present >= set(names)), None)
+    return next((FieldNames(**read) for names, read in STANDARD if present >= set(names)), None)
 
 
 def to_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lazarus_models.evaluation.data import row_ids, rows_of, sampled
+from lazarus_models.evaluation.data import bad_row, row_ids, rows_of, sampled
 from lazarus_models.evaluation.log_likelihoods import encode_answer, encode_pair, likelihoods
 from lazarus_models.evaluation.task import BaselineKind, Item, Metric, Subject, Task, TaskResult, TaskSettings
 from lazarus_models.evaluation.tasks.choice_forms import Form, Question, form_of, question_of
@@ -70,6 +70,10 @@ def read_questions(settings: ChoiceSettings) -> list[Question]:
     form = form_of(rows[0]) if settings.form == "auto" else settings.form
     ids = row_ids(rows)
     questions = [question_of(row, form, name, settings.delimiter) for row, name in zip(rows, ids, strict=True)]
+    other = next((row for row in rows if settings.form == "auto" and form_of(row) != form), None)
+    if other is not None:  # it could be read, but fields of it would not be
+        words = f"of the form `{form_of(other)}`, but the first row is of the form `{form}`; give rows of one form, or `form`"
+        raise bad_row(other, words)
     return sampled(questions, settings)
 
 
