@@ -369,3 +369,17 @@ def test_the_command_refuses_two_rewards(
 ):
     assert verify(monkeypatch, *scored, "--reward", "math") == 2
     assert "--reward and --rewards contradict each other" in capsys.readouterr().err
+
+
+def test_the_modules_beside_a_file_of_rewards_are_its_files(tmp_path: Path):
+    (tmp_path / "own.py").touch()
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room/__init__.py").touch()
+    path = tmp_path / "rewards.toml"
+    parts = {"a": "own:f", "b": "own:g", "c": "room:f", "d": "math:fsum"}
+    path.write_text("".join(f'[rewards.{name}]\ntype = "function"\nfunction = "{of}"\n' for name, of in parts.items()))
+    with load_rewards(path) as reward:
+        assert [each.relative_to(tmp_path.resolve()).as_posix() for each in reward.files] == [
+            "own.py",
+            "room/__init__.py",
+        ]

@@ -1,7 +1,7 @@
 """A reward composed of weighted parts: `score` gives a verdict for each answer of a batch, with every part apart."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -28,6 +28,13 @@ class _Value(NamedTuple):
 
     value: float | None
     reason: str = ""
+
+
+def _sources(folder: Path, modules: Sequence[str]) -> Iterator[Path]:
+    """The files of modules that lie in a folder, each once."""
+    for module in dict.fromkeys(modules):
+        path = folder.joinpath(*module.split("."))
+        yield from [each for each in (path / "__init__.py", path.with_name(f"{path.name}.py")) if each.is_file()][:1]
 
 
 class ComposedReward:
@@ -57,6 +64,9 @@ class ComposedReward:
             limits["python"] = python
         self.jail = Jail(targets, JailConfig(**limits)) if targets else None
         """The worker of `regex` and `function`; None where no part needs it."""
+        modules = [part.function.partition(":")[0] for part in self.parts.values() if isinstance(part, FunctionPart)]
+        self.files: tuple[Path, ...] = () if folder is None else tuple(_sources(folder, modules))
+        """Files of the functions that lie in the folder. A trainer records their digests with that of the file of rewards."""
 
     def __enter__(self) -> "ComposedReward":
         return self

@@ -25,6 +25,7 @@ from lazarus_train.engine.samples.sample_generations import prepare
 from lazarus_train.engine.samples.sample_images import check_drawing
 from lazarus_train.engine.state import TrainState
 from lazarus_train.engine.whole_step import WholeStep
+from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.layers.neftune import embedding_width
 from lazarus_train.objectives.base import Objective, held_out_group, make_objective, step_group
 from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective
@@ -35,7 +36,7 @@ from lazarus_train.run_dir.base_digest import Base
 from lazarus_train.run_dir.checkpoint import State, checkpoints
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.logs import RunLog
-from lazarus_train.run_dir.manifest import describe_run
+from lazarus_train.run_dir.manifest import REWARD_FILES, describe_run, read_manifest
 from lazarus_train.run_dir.metrics import held_out_losses
 from lazarus_train.run_dir.retention import tidy
 
@@ -163,6 +164,7 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
         stored: State of the checkpoint.
     """
     config, inputs = setup.config, setup.inputs
+    _check_reward(setup, checkpoint)
     state = TrainState.restored(config, setup.head, stored, inputs.encoder.tokenizer, setup.processes)
     _check_state(setup, state)
     micro_rows = config.micro_rows or stored.micro_batch_rows  # another number changes the last bits
@@ -174,6 +176,23 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
         setup.folder.set_aside(written[written.index(checkpoint) + 1 :])
         tidy_checkpoints(setup, log)
     return _ready(setup, state, stored.base, log, rows)
+
+
+def _check_reward(setup: Setup, checkpoint: Path) -> None:
+    """Refuses a reward whose files are not those that the run began with, if its record has their digests."""
+    if not isinstance(setup.objective, PolicyObjective):
+        return
+    try:
+        recorded = read_manifest(setup.folder.config).get(REWARD_FILES)
+    except SetupError:  # the record is written again
+        return
+    changed = setup.objective.changed_reward(recorded)
+    if changed is not None:
+        raise ForeignCheckpoint(
+            f"{checkpoint} was trained with another reward: {changed} was changed since; restore it, give another `output`, or "
+            "`resume=none` to start again",
+            "LR-E210",
+        )
 
 
 def tidy_checkpoints(setup: Setup, log: RunLog) -> None:
@@ -190,7 +209,8 @@ def tidy_checkpoints(setup: Setup, log: RunLog) -> None:
 def _about(setup: Setup) -> dict[str, Any] | None:
     """Content of `config.json`; None on a process that does not write."""
     digests = {name: each.dataset.lengths.header.data for name, each in setup.held_out.items()}
-    about = describe_run(setup.config, setup.inputs.plan.plan_id, digests, setup.processes.size)
+    rewards = setup.objective.reward_digests() if isinstance(setup.objective, PolicyObjective) else None
+    about = describe_run(setup.config, setup.inputs.plan.plan_id, digests, setup.processes.size, rewards)
     return about if setup.processes.is_first else None
 
 

@@ -63,7 +63,11 @@ class Verdict:
 
 
 class Reward(Protocol):
-    """Computes rewards. Any object with this method is one; its verdicts need only the three fields of `Verdict`."""
+    """Computes rewards. Any object with this method is one; its verdicts need only the three fields of `Verdict`.
+
+    The reward of a `.toml` file may have an attribute `files`, the paths of further files that it is read from: a run records their
+    digests with that of the `.toml` file.
+    """
 
     def score(self, answers: Sequence[Any]) -> Sequence[Any]:
         """One verdict for each answer, in their order.

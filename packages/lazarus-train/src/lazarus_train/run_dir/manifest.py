@@ -3,11 +3,12 @@
 import functools
 import json
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lazarus_core.atomic import whole_file
 from lazarus_core.jsonl import MalformedLine, parse_object
@@ -35,11 +36,20 @@ RECORD_VERSION = 2
 """Version of `config.json`. The audit log did not bind version 1."""
 LOCATIONS = ("model", "data", "batch_plan", "output")
 """Settings that are locations. The audit log binds the content of these files, not their path."""
+_DIGEST = re.compile("[0-9a-f]{64}")
 _ENVIRONMENT = ("versions", "python", "platform", "device", "blas", "policy", "processes")
 _MEMBERS = ("record_version", "config", "folder", "plan_id", "eval_data", *_ENVIRONMENT)
+REWARD_FILES = "reward_files"
+"""Member with the digests of the files of the reward. Runs without such files, and those of earlier versions, do not have it."""
 
 
-def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str], processes: int) -> JSON:
+def describe_run(
+    config: TrainConfig,
+    plan_id: str,
+    eval_data: Mapping[str, str],
+    processes: int,
+    reward_files: Mapping[str, str] | None = None,
+) -> JSON:
     """Settings, plan, versions and machine. If all are equal, the results are bitwise equal.
 
     Args:
@@ -47,6 +57,7 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
         plan_id: Id of the plan.
         eval_data: Digest of each held-out set, by name.
         processes: Number of processes of the run.
+        reward_files: Digest of each file of the reward, by name.
     """
     return {
         "record_version": RECORD_VERSION,
@@ -62,6 +73,7 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
         # Includes the number of threads, which changes the last bits.
         "policy": describe_device(device_policy(weight_bytes(config.model), config.kernels)),
         "processes": processes,
+        **({REWARD_FILES: dict(reward_files)} if reward_files else {}),
     }
 
 
@@ -97,7 +109,7 @@ def read_manifest(path: Path) -> JSON:
                 "LR-E118",
             )
         wrong = next((name for name in _MEMBERS if name not in members), None) or min(
-            members.keys() - set(_MEMBERS), default=None
+            members.keys() - {*_MEMBERS, REWARD_FILES}, default=None
         )
         if wrong is not None or members["record_version"] != RECORD_VERSION:
             raise ValueError(f"`{wrong or 'record_version'}`")
@@ -106,6 +118,8 @@ def read_manifest(path: Path) -> JSON:
             raise ValueError("`config` is not resolved")
         if list(members["eval_data"]) != list(config.eval_data):
             raise ValueError("`eval_data` names other held-out sets than `config`")
+        if not _are_digests(members.get(REWARD_FILES, {"": "0" * 64})):
+            raise ValueError(f"`{REWARD_FILES}` are not digests")
         if as_json(members) != content:
             raise ValueError("it is not in canonical form")
     except (
@@ -120,12 +134,19 @@ def read_manifest(path: Path) -> JSON:
     return members
 
 
+def _are_digests(value: Any) -> bool:
+    digests = list(cast("JSON", value).values()) if isinstance(value, dict) else []
+    return bool(digests) and all(isinstance(each, str) and _DIGEST.fullmatch(each) for each in digests)
+
+
 def settings_of(members: JSON) -> Binding:
     """The part of a run's settings that the audit log binds: all but locations; held-out sets by their digests, in
-    order.
+    order; files of a reward by their digests.
     """
     config = {name: value for name, value in members["config"].items() if name not in LOCATIONS}
     config["eval_data"] = [[name, members["eval_data"].get(name)] for name in config["eval_data"]]
+    if REWARD_FILES in members:
+        config[REWARD_FILES] = members[REWARD_FILES]
     return Binding("settings", _compact(config))
 
 

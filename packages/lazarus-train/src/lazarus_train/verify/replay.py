@@ -1,6 +1,7 @@
 """Draws roll-outs of a run again, from the checkpoints before their steps, and compares them to the byte."""
 
-from typing import cast
+import json
+from typing import Any, cast
 
 import numpy as np
 
@@ -9,13 +10,15 @@ from lazarus_train.devices import device_policy, prepare_device, weight_bytes
 from lazarus_train.distributed import SINGLE
 from lazarus_train.engine.policy.on_policy import BETA, policy_of
 from lazarus_train.engine.state import TrainState
-from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupError
 from lazarus_train.objectives.base import Bindings, make_objective
 from lazarus_train.objectives.policy.base import PolicyObjective
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.rollouts.record import Rollout, digest_of, line_of
+from lazarus_train.rollouts.rewards import OK
 from lazarus_train.run_dir.checkpoint import State, checkpoints, read_state
 from lazarus_train.run_dir.links import Link
+from lazarus_train.run_dir.manifest import REWARD_FILES
 from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.verify.evidence import RunEvidence
 
@@ -65,11 +68,18 @@ def replay_link(run: RunEvidence, inputs: RunInputs, count: int) -> Link:
 
     Raises:
         SetupError: The run draws no answers.
+        ForeignCheckpoint: A file of the reward was changed.
         CorruptCheckpoint: A line differs.
     """
     unbound = cast("PolicyObjective", make_objective(run.config.objective))
     objective = unbound.bind(Bindings(inputs.dataset, inputs.encoder.tokenizer))
     objective.folder = str(run.members["folder"])  # where the run was started
+    changed = objective.changed_reward(run.members.get(REWARD_FILES))
+    if changed is not None:
+        raise ForeignCheckpoint(
+            f"{changed} is not the reward of the run: it was changed since, so the answers cannot be scored again; restore it",
+            "LR-E210",
+        )
     by_step = _by_step(run)
     states: dict[int, State | None] = {0: None}
     states |= {state.next_step: state for state in map(read_state, checkpoints(run.folder.checkpoints))}
@@ -85,15 +95,25 @@ def replay_link(run: RunEvidence, inputs: RunInputs, count: int) -> Link:
             recorded = line_of(Rollout.of(wanted[line]))
             again = line_of(drawn[line]) if line < len(drawn) else b""
             if again != recorded:
-                raise CorruptCheckpoint(
-                    f"{run.folder.rollouts}: answer {wanted[line]['copy']} to sample {wanted[line]['sample']} of step {done + 1} differs "
-                    "when it is drawn again from the weights before the step",
-                    "LR-E255",
-                )
+                place = f"answer {wanted[line]['copy']} to sample {wanted[line]['sample']} of step {done + 1}"
+                raise _differs(f"{run.folder.rollouts}: {place}", recorded, again, run.config.objective)
     listed = ", ".join(str(step + 1) for step in sorted({step for step, _ in chosen}))
     return Link(
         "replay", f"{len(chosen)} roll-outs of steps {listed} drawn again from the weights before them: the same bytes"
     )
+
+
+def _differs(place: str, recorded: bytes, again: bytes, settings: Any) -> CorruptCheckpoint:
+    """The error of an answer; it tells whether the answer is another one, or its reward alone."""
+    before, now = json.loads(recorded), json.loads(again or b"{}")
+    words = "differs when it is drawn again from the weights before the step"
+    if again and all(before[name] == now[name] for name in ("ids", "logprobs", "seeds", "texts")):
+        verdicts = [each["reward"] if each["status"] == OK else each["status"] for each in (before, now)]
+        words = (
+            f"is the same when it is drawn again, but its reward is not: it was {verdicts[0]} and is {verdicts[1]}; `reward` "
+            f"{settings.reward or settings.environment} was changed since, or gives other rewards for the same answer"
+        )
+    return CorruptCheckpoint(f"{place} {words}", "LR-E255")
 
 
 def _drawn(

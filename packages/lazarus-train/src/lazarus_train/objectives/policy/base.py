@@ -16,6 +16,7 @@ from lazarus_train.objectives.base import Bindings, Metrics, Objective, Referenc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -152,6 +153,29 @@ class PolicyObjective(Objective[Any]):
             close(environment_maker(self.settings.environment)())
         if self.settings.reward is not None:
             load_reward(self.settings.reward)
+
+    def reward_digests(self) -> dict[str, str]:
+        """Digests of the files of the reward, by name; none for installed rewards and environments.
+
+        Raises:
+            SetupError: The reward is not there.
+        """
+        from lazarus_train.rollouts.reward_files import reward_digests
+
+        return {} if self.settings.reward is None else reward_digests(self.settings.reward, self.folder)
+
+    def changed_reward(self, recorded: dict[str, str] | None) -> Path | str | None:
+        """A file of the reward that is not as the run recorded it; None if there is none, or nothing was recorded.
+
+        Args:
+            recorded: Digests in the record of the run.
+
+        Raises:
+            SetupError: The reward is not there.
+        """
+        from lazarus_train.rollouts.reward_files import changed_reward
+
+        return None if self.settings.reward is None else changed_reward(recorded, self.settings.reward, self.folder)
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Prompts of each step.
