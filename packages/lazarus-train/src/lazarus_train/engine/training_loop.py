@@ -22,6 +22,7 @@ from lazarus_train.data.batches import row_digests
 from lazarus_train.engine.early_stop import is_overfitting
 from lazarus_train.engine.evaluator import is_due
 from lazarus_train.engine.loss import step_seed
+from lazarus_train.engine.policy.empty_steps import EmptySteps
 from lazarus_train.engine.policy.on_policy import BETA
 from lazarus_train.engine.resources.profiling import profiled_batches, profiled_device
 from lazarus_train.engine.schedule import learning_rate
@@ -77,6 +78,7 @@ class TrainingLoop:
         done = run.log.next_step
         self._last = done if done and self._overfits() else run.setup.last
         self._begun: BegunStep | None = None
+        self._empty = EmptySteps(run.objective.settings)  # counts answers alone
         self._ended = 0.0  # when the step before ended, by `time.perf_counter`
 
     def follow_plan(self) -> RunResult:
@@ -108,6 +110,7 @@ class TrainingLoop:
             with self._profiler.step(share.step.index + 1):
                 self._do(share, mixture)
         self._conclude()
+        self._warn(self._empty.at_end())
         self._check_weights(log.next_step)
         if processes.is_first:
             log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
@@ -235,6 +238,9 @@ class TrainingLoop:
         with self._profiler.phase("answers and updates"):
             learned = on_policy.step(step, apply)
         self._average(step.index + 1)
+        warning = self._empty.warning(learned.rollouts)
+        if step.index + 1 < self._last:  # else the run says it at its end
+            self._warn(warning)
         self._run.log.rollouts([each.to_json() for each in learned.rollouts])
         return StepReport(
             step=step.index + 1,
@@ -248,6 +254,10 @@ class TrainingLoop:
             rollouts=learned.digest,
             speeds=learned.speeds,
         )
+
+    def _warn(self, words: str | None) -> None:
+        if words is not None:
+            self._watcher.on_warning(words)
 
     def _update(self, gradients: Gradients, rate: float) -> None:
         self._run.state.optimizer.update(gradients.tree, rate)
