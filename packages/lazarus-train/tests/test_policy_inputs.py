@@ -228,6 +228,29 @@ def test_a_field_of_the_signal_that_a_row_does_not_have_is_refused(setup):
         check_run(setup.config(objective=settings))
 
 
+@pytest.mark.parametrize("choice", [{"choose": "signal"}, {"replace_flat": True}])
+def test_a_choice_among_all_prompts_of_a_step_is_refused(setup, choice):
+    setup.build_plan(token_budget=96)
+    plan = check_run(setup.config()).plan
+    steps = [
+        len({segment.sample for row in plan.step(step).rows for segment in row.segments}) for step in range(len(plan))
+    ]
+    first, most = steps[0], max(steps)
+
+    def config(output, wanted, **more):
+        objective = GrpoSettings(reward="exact", group_size=2, max_new_tokens=1, prompts_per_step=wanted, **choice)
+        return setup.config(output, objective=objective, **more)
+
+    for wanted, more, limit in ((most, {}, most), (most + 9, {}, most), (first, {"max_steps": 1}, first)):
+        with pytest.raises(
+            SetupError,
+            match=rf"has no effect: a step of the plan has at most {limit} prompts?, and `prompts_per_step` is {wanted},",
+        ):
+            train(config("refused", wanted, **more))
+        assert not (setup.folder / "refused/config.json").exists()
+    assert most > 1 and train(config("run", most - 1, max_steps=1 + steps.index(most))).steps
+
+
 def test_an_aborted_verdict_counts_in_no_mean_of_parts():
     def rollout(copy, status, reward, parts):
         return Rollout(1, 0, copy, (0,), (5,), (True,), (-1.0,), ("x",), status, reward, parts, reward)

@@ -28,7 +28,7 @@ from lazarus_train.engine.whole_step import WholeStep
 from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.layers.neftune import embedding_width
 from lazarus_train.objectives.base import Objective, held_out_group, make_objective, step_group
-from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective
+from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective, PolicySettings
 from lazarus_train.objectives.sequence_head import SequenceHead
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.preflight.model import check_ids, check_model
@@ -146,6 +146,7 @@ def start_run(setup: Setup) -> Run:
     """A run at step 0. An earlier run in the folder is removed."""
     config, inputs = setup.config, setup.inputs
     tokenizer = inputs.encoder.tokenizer
+    _check_choice(setup)
     state = TrainState.fresh(config, setup.head, setup.processes, tokenizer)
     _check_state(setup, state)
     base = Base.of(state.lm, tokenizer)
@@ -176,6 +177,21 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
         setup.folder.set_aside(written[written.index(checkpoint) + 1 :])
         tidy_checkpoints(setup, log)
     return _ready(setup, state, stored.base, log, rows)
+
+
+def _check_choice(setup: Setup) -> None:
+    """Refuses a choice of prompts where every step answers all of its prompts. Earlier runs with such settings still continue."""
+    settings = setup.objective.settings
+    if not isinstance(settings, PolicySettings) or settings.prompts_per_step is None:
+        return
+    most = int(setup.inputs.units[: setup.last].max())
+    name = "`choose` signal" if settings.choose == "signal" else "`replace_flat`" if settings.replace_flat else None
+    if name is not None and settings.prompts_per_step >= most:
+        raise SetupError(
+            f"{name} has no effect: a step of the plan has at most {most} prompt{'s' if most > 1 else ''}, and `prompts_per_step` is "
+            f"{settings.prompts_per_step}, so all are answered; give fewer, or plan more prompts a step by a larger `token_budget`",
+            "LR-E183",
+        )
 
 
 def _check_reward(setup: Setup, checkpoint: Path) -> None:
