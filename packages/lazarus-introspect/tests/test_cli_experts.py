@@ -91,7 +91,7 @@ def test_texts_of_a_file_and_ablated_experts_in_a_text(ask_of, tmp_path):
             ["ablate", "-p", "a", "--expert", "0-6", "--expert-mode", "reroute"],
             "--expert-mode 'reroute': block 0 has 8 experts, of which a token uses 2; ablate at most 6 [LI-E164]",
         ),
-        ("mixtral", ["ablate", "-p", "a", "--expert-mode", "reroute"], "has an effect for --expert only"),
+        ("mixtral", ["ablate", "-p", "a", "--expert-mode", "reroute"], "--expert-mode has no effect without --expert"),
         ("mixtral", ["ablate", "-p", "a", "--expert", "0", "--method", "noise"], "experts are ablated by"),
     ],
 )
