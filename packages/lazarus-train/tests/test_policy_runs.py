@@ -44,6 +44,7 @@ def options(setup, output: str, *more: object) -> list[str]:
 @pytest.fixture
 def rewarded(setup, monkeypatch):
     (setup.folder / "policy_letters.py").write_text(REWARD)
+    monkeypatch.delitem(sys.modules, "policy_letters", raising=False)  # that of an earlier test, whose folder is gone
     monkeypatch.syspath_prepend(setup.folder)
     monkeypatch.chdir(setup.folder)
     setup.build_plan(epochs=4)

@@ -28,7 +28,7 @@ from lazarus_train.engine.whole_step import WholeStep
 from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.layers.neftune import embedding_width
 from lazarus_train.objectives.base import Objective, held_out_group, make_objective, step_group
-from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective, PolicySettings
+from lazarus_train.objectives.policy.base import HeldOutRewards, PolicyObjective
 from lazarus_train.objectives.sequence_head import SequenceHead
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.preflight.model import check_ids, check_model
@@ -146,7 +146,7 @@ def start_run(setup: Setup) -> Run:
     """A run at step 0. An earlier run in the folder is removed."""
     config, inputs = setup.config, setup.inputs
     tokenizer = inputs.encoder.tokenizer
-    _check_choice(setup)
+    setup.objective.check_start(int(inputs.units[: setup.last].max()))
     state = TrainState.fresh(config, setup.head, setup.processes, tokenizer)
     _check_state(setup, state)
     base = Base.of(state.lm, tokenizer)
@@ -179,25 +179,8 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
     return _ready(setup, state, stored.base, log, rows)
 
 
-def _check_choice(setup: Setup) -> None:
-    """Refuses a choice of prompts where every step answers all of its prompts. Earlier runs with such settings still continue."""
-    settings = setup.objective.settings
-    if not isinstance(settings, PolicySettings) or settings.prompts_per_step is None:
-        return
-    most = int(setup.inputs.units[: setup.last].max())
-    name = "`choose` signal" if settings.choose == "signal" else "`replace_flat`" if settings.replace_flat else None
-    if name is not None and settings.prompts_per_step >= most:
-        raise SetupError(
-            f"{name} has no effect: a step of the plan has at most {most} prompt{'s' if most > 1 else ''}, and `prompts_per_step` is "
-            f"{settings.prompts_per_step}, so all are answered; give fewer, or plan more prompts a step by a larger `token_budget`",
-            "LR-E183",
-        )
-
-
 def _check_reward(setup: Setup, checkpoint: Path) -> None:
     """Refuses a reward whose files are not those that the run began with, if its record has their digests."""
-    if not isinstance(setup.objective, PolicyObjective):
-        return
     try:
         recorded = read_manifest(setup.folder.config).get(REWARD_FILES)
     except SetupError:  # the record is written again
@@ -225,7 +208,7 @@ def tidy_checkpoints(setup: Setup, log: RunLog) -> None:
 def _about(setup: Setup) -> dict[str, Any] | None:
     """Content of `config.json`; None on a process that does not write."""
     digests = {name: each.dataset.lengths.header.data for name, each in setup.held_out.items()}
-    rewards = setup.objective.reward_digests() if isinstance(setup.objective, PolicyObjective) else None
+    rewards = setup.objective.reward_digests()
     about = describe_run(setup.config, setup.inputs.plan.plan_id, digests, setup.processes.size, rewards)
     return about if setup.processes.is_first else None
 

@@ -23,6 +23,7 @@ from lazarus_train.objective_registry import ObjectiveSettings, objective_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -211,6 +212,28 @@ class Objective(ABC, Generic[Settings]):
         Raises:
             SetupError: Something is not there.
         """
+
+    def check_start(self, most_units: int) -> None:
+        """Refuses settings that would have no effect in a new run. The default refuses nothing.
+
+        Args:
+            most_units: Units of the step that has the most (see `loss_normalizer`).
+
+        Raises:
+            SetupError: A setting has no effect.
+        """
+
+    def reward_digests(self) -> dict[str, str]:
+        """SHA-256 of each file of the reward, 64 hex, by name. The default has no reward."""
+        return {}
+
+    def changed_reward(self, recorded: Mapping[str, str] | None) -> Path | str | None:
+        """A file of the reward that is not as the run recorded it. The default has no reward.
+
+        Args:
+            recorded: Digests in the record of the run; None compares nothing.
+        """
+        return None
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Checks the data, and counts the units of each step. The loss of a step is divided by them.

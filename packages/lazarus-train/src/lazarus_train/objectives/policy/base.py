@@ -15,7 +15,7 @@ from lazarus_train.objective_registry import ObjectiveSettings, RunFields
 from lazarus_train.objectives.base import Bindings, Metrics, Objective, ReferenceNeed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -154,6 +154,27 @@ class PolicyObjective(Objective[Any]):
         if self.settings.reward is not None:
             load_reward(self.settings.reward)
 
+    def check_start(self, most_units: int) -> None:
+        """Refuses a choice of prompts where every step answers all of its prompts.
+
+        Args:
+            most_units: Prompts of the step that has the most.
+
+        Raises:
+            SetupError: `choose` signal or `replace_flat` has no effect.
+        """
+        from lazarus_train.errors import SetupError
+
+        settings: PolicySettings = self.settings
+        name = "`choose` signal" if settings.choose == "signal" else "`replace_flat`" if settings.replace_flat else None
+        if name is not None and settings.prompts_per_step is not None and settings.prompts_per_step >= most_units:
+            raise SetupError(
+                f"{name} has no effect: a step of the plan has at most {most_units} prompt{'s' if most_units > 1 else ''}, and "
+                f"`prompts_per_step` is {settings.prompts_per_step}, so all are answered; give fewer, or plan more prompts a step by a "
+                "larger `token_budget`",
+                "LR-E183",
+            )
+
     def reward_digests(self) -> dict[str, str]:
         """Digests of the files of the reward, by name; none for installed rewards and environments.
 
@@ -164,7 +185,7 @@ class PolicyObjective(Objective[Any]):
 
         return {} if self.settings.reward is None else reward_digests(self.settings.reward, self.folder)
 
-    def changed_reward(self, recorded: dict[str, str] | None) -> Path | str | None:
+    def changed_reward(self, recorded: Mapping[str, str] | None) -> Path | str | None:
         """A file of the reward that is not as the run recorded it; None if there is none, or nothing was recorded.
 
         Args:
