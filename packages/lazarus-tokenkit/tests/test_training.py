@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,16 +116,28 @@ def test_sentencepiece_says_why_it_refuses():
 
 
 @pytest.mark.parametrize("character", ["z", "\u0436", "\u5b57", "\U0001f600"])
-@pytest.mark.parametrize("between", [" ", "x"])
+@pytest.mark.parametrize("between", [" ", "x", " " * 70_000])
 def test_no_line_is_too_long_to_train_on(character: str, between: str):
     pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
-    long = (character * 3 + between) * (400_000 // len(character.encode()))
+    long = (character * 3 + between) * (400_000 // len(character.encode()) // len(between))
     trained = train_sentencepiece(
         ["a short line", long, "the end"], SentencePieceConfig(vocab_size=276, character_coverage=1)
     )
     assert len(trained.encode(character)) <= 3  # a piece, not bytes only: bos, the space before it, and itself
     vocabulary = json.loads(trained.files["tokenizer.json"])["model"]["vocab"]
     assert character in vocabulary and "h" in vocabulary
+
+
+@given(st.text(st.sampled_from("ab \u0436\U0001f600"), max_size=60), st.integers(1, 20))
+def test_the_parts_of_a_long_word_or_of_many_spaces_have_room(line: str, most: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentencepiece, "_MAX_WORD", most)
+        parts = list(sentencepiece._parts(line))
+    runs = [len(run) for part in parts for run in re.findall("[^ ]+| +", part)]
+    assert max(runs, default=0) <= most
+    assert "".join(parts).replace(" ", "") == line.replace(" ", "")
+    if max(map(len, re.findall("[^ ]+| +", line)), default=0) <= most:
+        assert parts == [line] * bool(line)
 
 
 @given(st.text(st.sampled_from("ab \u0436\U0001f600"), max_size=60), st.integers(8, 40))

@@ -23,6 +23,8 @@ MAX_SENTENCE_BYTES = 1 << 20
 """The trainer ignores longer lines, so they are cut. Its default of 4,192 bytes would drop whole paragraphs."""
 _CUT_CHARACTERS = MAX_SENTENCE_BYTES // 4
 """Characters of the parts of a line that is cut. One has at most four bytes."""
+_MAX_WORD = 1 << 15
+"""Characters of a word, or of a run of spaces. SentencePiece 0.2.0 ends the process at a word of 65,536, in BPE."""
 
 
 class SentencePieceConfig(BaseModel):
@@ -101,16 +103,20 @@ def train_sentencepiece(
 
 
 def _parts(line: str) -> Iterator[str]:
-    """The line, or its parts, cut at spaces, if the trainer would ignore it.
+    """The line, or its parts, cut at spaces, if the trainer would ignore it or has no room for a word of it.
 
     Args:
         line: A line of a training text.
     """
+    has_long_word = len(line) > _MAX_WORD and (
+        " " * (_MAX_WORD + 1) in line or max(map(len, line.split(" "))) > _MAX_WORD
+    )
+    most = _MAX_WORD if has_long_word else _CUT_CHARACTERS
     start = 0
-    if len(line) > _CUT_CHARACTERS and len(line.encode()) > MAX_SENTENCE_BYTES:
-        while len(line) - start > _CUT_CHARACTERS:
-            space = line.rfind(" ", start + 1, start + _CUT_CHARACTERS)
-            end = start + _CUT_CHARACTERS if space < 0 else space
+    if has_long_word or (len(line) > most and len(line.encode()) > MAX_SENTENCE_BYTES):
+        while len(line) - start > most:
+            space = line.rfind(" ", start + 1, start + most)
+            end = start + most if space < 0 else space
             yield line[start:end]
             start = end if space < 0 else end + 1
     if start < len(line):
