@@ -272,7 +272,7 @@ def test_a_reset_gives_away_nothing_that_was_hidden(name: str, mode: str):
     """Whatever was played before: a lost game stays lost, and a guess or a mine stays on the board."""
     connection = PuzzleConnection()
     connection.reply(f"{name} easy 1")
-    play = connection._play  # pyright: ignore[reportPrivateUsage]
+    play = connection.play
     assert play is not None
     connection.reply(f"mode {mode}")
     if name == "minesweeper":

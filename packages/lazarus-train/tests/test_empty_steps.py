@@ -1,4 +1,4 @@
-"""A run whose answers are all cut or rejected says so, with their shares and the way out."""
+"""A run in which every answer is cut or rejected prints a warning: the share of each, and what to change."""
 
 import pytest
 

@@ -102,7 +102,7 @@ def _page(record: Any, loader: Any) -> bytes | None:
 
 
 def _require_whole_members(stream: IO[bytes]) -> None:
-    """Refuses a gzip file that is cut off: warcio reads what is left of it. The stream is at its start again."""
+    """Checks that a gzip file is complete, because warcio reads an incomplete one without an error. Rewinds the stream."""
     if stream.read(2) == b"\x1f\x8b":
         stream.seek(0)
         with gzip.GzipFile(fileobj=stream) as unpacked:

@@ -161,7 +161,7 @@ def _config(**settings: Any) -> "CollectConfig":
 
 
 def _of_host(host: str | None, port: int | None, transport: str | None) -> dict[str, Any]:
-    """Port and transport, of a puzzle server alone: whoever forgets --host would play the embedded games."""
+    """Settings of the puzzle server. Without --host the embedded games are played, so its other options are refused."""
     given = {"--port": port, "--transport": transport}
     if host is None and (unused := [name for name, value in given.items() if value is not None]):
         raise typer.BadParameter(f"{unused[0]} has no effect without --host")

@@ -27,7 +27,8 @@ class PuzzleConnection:
 
     def __init__(self) -> None:
         self.is_closed = False
-        self._play: Play | None = None
+        self.play: Play | None = None
+        """The game that is played; None in the menu."""
         self._mode = "normal"
         self._commands: dict[str, Callable[[Play], list[str]]] = {
             "show": self._show,
@@ -75,18 +76,18 @@ class PuzzleConnection:
         if verb in ("quit", "exit", "q"):
             self.is_closed = True
             return ["Goodbye!"]
-        if self._play is None:
+        if self.play is None:
             return self._in_menu(words)
         if verb in ("menu", "m"):
-            self._play = None
+            self.play = None
             return self.menu()
         if verb == "mode":
             return self._set_mode(words[1:])
         if verb in self._commands:
-            return self._commands[verb](self._play)
-        if verb not in self._play.verbs:
+            return self._commands[verb](self.play)
+        if verb not in self.play.verbs:
             return [f"Unknown command {words[0]!r}. Type 'help' for available commands."]
-        return self._move(self._play, line)
+        return self._move(self.play, line)
 
     def _in_menu(self, words: list[str]) -> list[str]:
         names = {name: name for name in GAMES} | {_id(name): name for name in GAMES}
@@ -107,7 +108,7 @@ class PuzzleConnection:
             play = Play(GAMES[name], level, int(rest[0]) if rest else _free_seed())
         except EnvironmentUseError:
             return ["Invalid seed. Give a whole number below 2**63."]
-        self._play = play
+        self.play = play
         head = [RULE, f"{play.game.title.upper()} - {level.upper()} MODE", f"Seed: {play.seed}", RULE]
         commands = f"Commands: {'; '.join(play.game.commands)}"
         rules = [f"- {each}" for each in (*play.game.rules(play.puzzle), commands)]

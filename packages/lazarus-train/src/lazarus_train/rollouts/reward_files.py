@@ -1,9 +1,11 @@
 """The files that a reward is read from. Their digests are part of a run's record: the reward decides the weights as the data do."""
 
+import inspect
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lazarus_train.rollouts.rewards import load_reward
 from lazarus_train.run_dir.sealed_read import file_digest
@@ -69,15 +71,17 @@ def _beside(path: Path, file: Path) -> str:
 
 
 def _modules(name: str) -> dict[str, Path]:
-    """The loaded modules of a function: the one that is named, and the one that defines it. Python's own count as installed."""
+    """Files of the module that is named and of the one that defines the function. Python's own modules count as installed."""
     module, _, attribute = name.partition(":")
-    found: Any = sys.modules[module]
+    named: Any = import_module(module)  # `load_reward` has imported it
+    found = named
     for part in attribute.split("."):
         found = getattr(found, part)
-    names = dict.fromkeys((module, str(getattr(found, "__module__", None) or module)))
-    paths = {each: getattr(sys.modules.get(each), "__file__", None) for each in names}
+    has_module = inspect.isroutine(found) or inspect.isclass(found)
+    defining = inspect.getmodule(cast("object", found if has_module else type(found)))
+    paths = {each.__name__: each.__file__ for each in (named, defining) if each is not None}
     return {
         each: Path(path)
         for each, path in paths.items()
-        if isinstance(path, str) and each.partition(".")[0] not in sys.stdlib_module_names and Path(path).is_file()
+        if path is not None and each.partition(".")[0] not in sys.stdlib_module_names and Path(path).is_file()
     }
